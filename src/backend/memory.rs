@@ -1,0 +1,1 @@
+//! The reference backend: all in memory, with a fault script.

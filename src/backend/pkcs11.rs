@@ -1,0 +1,1 @@
+//! PKCS#11 modules: the embedded one (kryoptic), or any by path.
