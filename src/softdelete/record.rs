@@ -104,6 +104,8 @@ pub struct Record {
     pub cluster: Uid,
     pub state: RecordState,
     pub origin: Origin,
+    /// The uid that the last recovery brought back as `origin.uid`: what its Recover asks for.
+    pub recovered_from: Option<Uid>,
     pub subject: Subject,
     /// Fixed at creation (SD-08).
     pub retention_days: i32,
