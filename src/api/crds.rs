@@ -1,0 +1,123 @@
+//! The CustomResourceDefinitions of the six kinds, as they are applied to a cluster.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+use kube::CustomResourceExt;
+use serde_json::json;
+
+use apiextensions::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+
+use super::common::UNSEEN;
+use super::{DeletedHsmKey, DeletedManagedHsm, HsmKey, ManagedHsm, Purge, Recover};
+
+/// All six, always in this order.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    [
+        ManagedHsm::crd(),
+        HsmKey::crd(),
+        DeletedManagedHsm::crd(),
+        DeletedHsmKey::crd(),
+        Recover::crd(),
+        Purge::crd(),
+    ]
+    .map(finished)
+    .into()
+}
+
+/// Name and text of the files under `crds/`. The texts differ only where the types do.
+///
+/// # Errors
+/// Where a definition cannot be written as YAML; none of ours can fail so.
+pub fn crds_yaml() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
+    crds()
+        .iter()
+        .map(|crd| {
+            let name = format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or_default());
+            Ok((name, serde_yaml_ng::to_string(crd)?))
+        })
+        .collect()
+}
+
+/// What the derive cannot say: the default status, and that nothing is ever null.
+fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let schemas = crd
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        never_null(schema);
+        let status = schema
+            .properties
+            .as_mut()
+            .and_then(|properties| properties.get_mut("status"));
+        if let Some(status) = status {
+            // kstatus: without any status an object looks ready to Helm and Flux.
+            status.default = Some(JSON(json!({ "observedGeneration": UNSEEN })));
+        }
+    }
+    crd
+}
+
+/// Without `nullable` the server prunes a null, so that an optional field is there or not, and never a third thing.
+fn never_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+    {
+        never_null(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        never_null(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        never_null(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_six_kinds_come_in_a_fixed_order() {
+        let names: Vec<_> = crds()
+            .into_iter()
+            .map(|crd| crd.metadata.name.unwrap_or_default())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "managedhsms.managedhsm.dev",
+                "hsmkeys.managedhsm.dev",
+                "deletedmanagedhsms.managedhsm.dev",
+                "deletedhsmkeys.managedhsm.dev",
+                "recovers.managedhsm.dev",
+                "purges.managedhsm.dev",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_kind_starts_with_a_status_that_says_unseen() {
+        for crd in crds() {
+            let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("json");
+            assert_eq!(
+                schema["openAPIV3Schema"]["properties"]["status"]["default"],
+                json!({ "observedGeneration": -1 }),
+                "{:?}",
+                crd.metadata.name
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_null() {
+        for (name, yaml) in crds_yaml().expect("yaml") {
+            assert!(!yaml.contains("nullable"), "{name}");
+        }
+    }
+}
