@@ -1,17 +1,55 @@
 //! The specification, rule by rule. Std and chrono only: no client, no clock, no chance, no
 //! `await`. Each rule is one function whose doc comment begins with its id.
 
+pub mod level;
 pub mod record;
 pub mod refusal;
+pub mod retention;
+pub mod sentence;
 
 pub use record::{Dates, Origin, Record, RecordState, Subject, Token, Version};
 pub use refusal::Reason;
+pub use sentence::{Deleted, Protector, Refusal};
 
 /// What an object is: an HSM, or a key inside one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Hsm,
     Key,
+}
+
+impl Kind {
+    /// The kind of the object's resource.
+    pub const fn object(self) -> &'static str {
+        match self {
+            Self::Hsm => "ManagedHsm",
+            Self::Key => "HsmKey",
+        }
+    }
+
+    /// The kind of its proxy.
+    pub const fn proxy(self) -> &'static str {
+        match self {
+            Self::Hsm => "DeletedManagedHsm",
+            Self::Key => "DeletedHsmKey",
+        }
+    }
+
+    /// The plural of the object's resource, as RBAC names it.
+    pub const fn objects(self) -> &'static str {
+        match self {
+            Self::Hsm => "managedhsms",
+            Self::Key => "hsmkeys",
+        }
+    }
+
+    /// The plural of the proxy's resource, as RBAC names it.
+    pub const fn proxies(self) -> &'static str {
+        match self {
+            Self::Hsm => "deletedmanagedhsms",
+            Self::Key => "deletedhsmkeys",
+        }
+    }
 }
 
 macro_rules! text {
