@@ -8,6 +8,7 @@ cache=${MHSM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/managed-hsm-operator}
 key=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
 out=$cache/controlplane-$key
 mkdir -p "$out"
+touch "$out/.used" # hack/env.sh removes what nobody used for long
 exec 9>"$out/.lock"
 flock 9
 version=$(awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ { print $2 } $1 == "require" && $2 == "k8s.io/kubernetes" { print $3 }' "$here/go.mod" | head -n1)

@@ -1,0 +1,26 @@
+# Each target is what CI runs; hack/ holds the scripts. `make` alone prints this list.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench crds clean-cache
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## delete a key and get the same one back, on a real control plane (a minute; the first time about 8)
+	@hack/demo.sh
+
+test: ## all tests, on a real control plane (about 5 minutes; the first time about 12)
+	@hack/test.sh
+
+lint: ## formatting, clippy, licences (a minute; the first time about 5)
+	@hack/lint.sh
+
+bench: ## the benchmarks, on a real control plane
+	@. hack/env.sh; cargo bench --workspace --locked
+
+crds: ## writes crds/ anew from the types in src/api
+	@hack/crds.sh
+
+clean-cache: ## removes what was built once: control plane, target folders, libclang
+	@. hack/env.sh; echo "removing $$MHSM_CACHE"; rm -rf "$$MHSM_CACHE"

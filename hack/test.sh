@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# All tests. The control plane is built beside the Rust code, at low priority, where the cache has none.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=env.sh
+. hack/env.sh
+began=$SECONDS
+say() { printf '[%3d s] %s\n' $((SECONDS - began)) "$*"; }
+
+say "the control plane: built in the background where it is not yet (usually 6 minutes cold, once)"
+controlplane/build.sh >"$MHSM_CACHE/controlplane.log" 2>&1 &
+plane=$!
+trap 'kill $plane 2>/dev/null || true' EXIT
+
+say "the tests: compiling (usually 6 minutes cold, under one warm)"
+cargo test --workspace --locked --no-run --quiet
+say "the control plane: waiting for it"
+if ! wait $plane; then
+  cat "$MHSM_CACHE/controlplane.log" >&2
+  echo "the control plane could not be built; see above" >&2
+  exit 1
+fi
+trap - EXIT
+say "the tests: running (usually 3 minutes)"
+cargo test --workspace --locked --no-fail-fast -- "$@"
+say "all passed"

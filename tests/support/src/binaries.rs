@@ -1,0 +1,45 @@
+//! Where the servers and kubectl come from: `controlplane/build.sh`, which builds what its cache lacks.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::{Failure, failed};
+
+/// The project's root folder.
+pub fn project_dir() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+    })
+}
+
+/// The folder of etcd, kube-apiserver, kube-controller-manager and kubectl; built first where it is missing.
+pub(crate) fn folder() -> Result<&'static Path, Failure> {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(found) = FOLDER.get() {
+        return Ok(found);
+    }
+    let script = project_dir().join("controlplane/build.sh");
+    let output = Command::new(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(failed(format!("starting {}", script.display())))?;
+    if !output.status.success() {
+        return Err(Failure(format!(
+            "{} failed ({}): the control plane cannot be built; what it printed says why",
+            script.display(),
+            output.status
+        )));
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let folder = PathBuf::from(printed.lines().last().unwrap_or_default().trim());
+    Ok(FOLDER.get_or_init(|| folder))
+}
+
+/// The real kubectl of the same release as the servers.
+pub fn kubectl_path() -> Result<PathBuf, Failure> {
+    Ok(folder()?.join("kubectl"))
+}

@@ -1,0 +1,102 @@
+//! One server process: started, stopped, killed, paused, with its log in a file.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::reaper::Reaper;
+use crate::{Failure, failed};
+
+/// The servers of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Etcd,
+    ApiServer,
+    ControllerManager,
+}
+
+impl Server {
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+        }
+    }
+}
+
+/// How a server is run, and its process while it runs.
+pub(crate) struct Process {
+    pub server: Server,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub log: PathBuf,
+    pub child: Option<Child>,
+}
+
+impl Process {
+    /// Starts it unless it runs.
+    pub fn start(&mut self, reaper: &mut Reaper) -> Result<(), Failure> {
+        if self.child.is_some() {
+            return Ok(());
+        }
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .map_err(failed(format!("starting {}", self.program.display())))?;
+        reaper.started(child.id())?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let pid = Pid::from_child(child);
+        kill_process(pid, signal).map_err(failed(format!("signalling {}", self.server.program())))
+    }
+
+    /// Asks it to go, and waits until it is gone and its port free; kills it after `patience`.
+    pub fn stop(&mut self, reaper: &mut Reaper, patience: Duration) -> Result<(), Failure> {
+        self.signal(Signal::TERM)?;
+        let began = Instant::now();
+        while self.ended()?.is_none() && began.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.kill(reaper)
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self, reaper: &mut Reaper) -> Result<(), Failure> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        child.kill()?;
+        child.wait()?;
+        reaper.ended(child.id())
+    }
+
+    /// How it ended, if it did by itself; also when it was never started.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?),
+            None => Ok(None),
+        }
+    }
+
+    /// The last lines that it logged.
+    pub fn tail(&self) -> String {
+        const LINES: usize = 15;
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        format!("--- {} said last:\n{last}", self.server.program())
+    }
+}
