@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match arguments.as_slice() {
         [] => playground(),
-        [run, dashes, command, rest @ ..] if run == "run" && dashes == "--" => in_plane(command, rest),
+        [run, dashes, command, rest @ ..] if run == "run" && dashes == "--" => {
+            in_plane(command, rest)
+        }
         _ => {
             println!("{USAGE}");
             return ExitCode::from(2);
@@ -33,7 +35,10 @@ fn main() -> ExitCode {
 
 fn start() -> Result<Plane, Failure> {
     let has_crds = project_dir().join("crds").is_dir();
-    Plane::start(Options { crds: has_crds, ..Options::default() })
+    Plane::start(Options {
+        crds: has_crds,
+        ..Options::default()
+    })
 }
 
 /// PATH with the real kubectl in front.
@@ -54,7 +59,12 @@ fn in_plane(command: &OsString, arguments: &[OsString]) -> Result<ExitCode, Fail
         .status()
         .map_err(|error| Failure(format!("running {}: {error}", command.display())))?;
     // A signal has no exit code; 1 then says that it did not end well.
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
 }
 
 fn playground() -> Result<ExitCode, Failure> {

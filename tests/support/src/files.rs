@@ -30,9 +30,15 @@ impl Files {
 
     /// Writes all that stands still: everything but the kubeconfigs.
     pub fn write(folder: &Path) -> Result<Self, Failure> {
-        let files = Self { folder: folder.to_path_buf() };
-        files.certificates().map_err(failed("making certificates"))?;
-        let tokens = format!("{ADMIN},{ADMIN},1,system:masters\n{CONTROLLER_MANAGER},{CONTROLLER_MANAGER},2\n");
+        let files = Self {
+            folder: folder.to_path_buf(),
+        };
+        files
+            .certificates()
+            .map_err(failed("making certificates"))?;
+        let tokens = format!(
+            "{ADMIN},{ADMIN},1,system:masters\n{CONTROLLER_MANAGER},{CONTROLLER_MANAGER},2\n"
+        );
         fs::write(files.path("tokens.csv"), tokens)?;
         Ok(files)
     }
@@ -40,16 +46,22 @@ impl Files {
     fn certificates(&self) -> Result<(), Box<dyn std::error::Error>> {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::new(Vec::new())?;
-        ca.distinguished_name.push(DnType::CommonName, "throw-away plane");
+        ca.distinguished_name
+            .push(DnType::CommonName, "throw-away plane");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         fs::write(self.path("ca.crt"), ca.self_signed(&ca_key)?.pem())?;
 
         let key = KeyPair::generate()?;
         let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
         let mut server = CertificateParams::new(names.to_vec())?;
-        server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
         let issuer = Issuer::new(ca, ca_key);
-        fs::write(self.path("server.crt"), server.signed_by(&key, &issuer)?.pem())?;
+        fs::write(
+            self.path("server.crt"),
+            server.signed_by(&key, &issuer)?.pem(),
+        )?;
         fs::write(self.path("server.key"), key.serialize_pem())?;
 
         let accounts = KeyPair::generate()?;
@@ -85,7 +97,11 @@ impl Files {
         let mut file = String::new();
         for letter in name.chars() {
             let plain = letter.is_ascii_alphanumeric() || letter == '-';
-            let written = if plain { write!(file, "{letter}") } else { write!(file, "_{:x}_", letter as u32) };
+            let written = if plain {
+                write!(file, "{letter}")
+            } else {
+                write!(file, "_{:x}_", letter as u32)
+            };
             written.map_err(failed("naming a kubeconfig"))?;
         }
         let path = self.path(&format!("{file}.kubeconfig"));

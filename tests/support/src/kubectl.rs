@@ -21,20 +21,33 @@ impl Output {
     /// What it printed; panics with its complaint where it failed.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert!(self.success, "{} failed:\n{}{}", self.command, self.stderr, self.stdout);
+        assert!(
+            self.success,
+            "{} failed:\n{}{}",
+            self.command, self.stderr, self.stdout
+        );
         self.stdout
     }
 
     /// What it complained of; panics where it succeeded.
     #[track_caller]
     pub fn refused(self) -> String {
-        assert!(!self.success, "{} should have been refused, but printed:\n{}", self.command, self.stdout);
+        assert!(
+            !self.success,
+            "{} should have been refused, but printed:\n{}",
+            self.command, self.stdout
+        );
         self.stderr
     }
 }
 
 /// Runs kubectl to its end. `stdin` is what `-f -` reads.
-pub(crate) fn run(kubeconfig: &Path, cache: &Path, arguments: &[String], stdin: &str) -> Result<Output, Failure> {
+pub(crate) fn run(
+    kubeconfig: &Path,
+    cache: &Path,
+    arguments: &[String],
+    stdin: &str,
+) -> Result<Output, Failure> {
     let command = format!("kubectl {}", arguments.join(" "));
     let mut child = Command::new(kubectl_path()?)
         .args(arguments)

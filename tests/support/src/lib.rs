@@ -55,6 +55,8 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Turns an error into a [`Failure`] that says what was being done.
-pub(crate) fn failed<E: std::fmt::Display>(doing: impl std::fmt::Display) -> impl FnOnce(E) -> Failure {
+pub(crate) fn failed<E: std::fmt::Display>(
+    doing: impl std::fmt::Display,
+) -> impl FnOnce(E) -> Failure {
     move |error| Failure(format!("{doing}: {error}"))
 }

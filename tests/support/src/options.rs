@@ -73,7 +73,10 @@ impl Default for Options {
 impl Options {
     /// etcd and API server only: no namespace ever finishes its deletion there.
     pub fn without_controllers() -> Self {
-        Self { controllers: Controllers::None, ..Self::default() }
+        Self {
+            controllers: Controllers::None,
+            ..Self::default()
+        }
     }
 
     /// Without the project's CRDs.

@@ -44,7 +44,10 @@ impl Plane {
     /// Blocks for about four seconds: async tests use [`crate::shared`] or [`crate::borrow`].
     pub fn start(options: Options) -> Result<Self, Failure> {
         binaries::folder()?;
-        let folder = tempfile::Builder::new().prefix("mhsm-plane-").tempdir()?.keep();
+        let folder = tempfile::Builder::new()
+            .prefix("mhsm-plane-")
+            .tempdir()?
+            .keep();
         let reaper = Reaper::start(&folder)?;
         let inner = Inner {
             files: Files::write(&folder)?,
@@ -52,10 +55,15 @@ impl Plane {
             etcd: ports::lease()?,
             etcd_peers: ports::lease()?,
             api: ports::lease()?,
-            running: Mutex::new(Running { processes: Vec::new(), reaper }),
+            running: Mutex::new(Running {
+                processes: Vec::new(),
+                reaper,
+            }),
             numbers: AtomicU32::new(0),
         };
-        let plane = Self { inner: Arc::new(inner) };
+        let plane = Self {
+            inner: Arc::new(inner),
+        };
         plane.prepare()?;
         plane.bring_up()?;
         Ok(plane)
@@ -65,14 +73,26 @@ impl Plane {
         let (files, port) = (&self.inner.files, self.port());
         files.kubeconfig("admin", port, ADMIN, None)?;
         files.kubeconfig("controller-manager", port, CONTROLLER_MANAGER, None)?;
-        let mut wanted = vec![(Server::Etcd, self.etcd_arguments()), (Server::ApiServer, self.api_server_arguments())];
+        let mut wanted = vec![
+            (Server::Etcd, self.etcd_arguments()),
+            (Server::ApiServer, self.api_server_arguments()),
+        ];
         if let Some(controllers) = self.inner.options.controllers.flag() {
-            wanted.push((Server::ControllerManager, self.controller_manager_arguments(&controllers)));
+            wanted.push((
+                Server::ControllerManager,
+                self.controller_manager_arguments(&controllers),
+            ));
         }
         for (server, arguments) in wanted {
             let program = binaries::folder()?.join(server.program());
             let log = files.path(&format!("{}.log", server.program()));
-            self.running().processes.push(Process { server, program, arguments, log, child: None });
+            self.running().processes.push(Process {
+                server,
+                program,
+                arguments,
+                log,
+                child: None,
+            });
         }
         Ok(())
     }
@@ -87,7 +107,10 @@ impl Plane {
             self.apply_crds(&binaries::project_dir().join("crds"))?;
         }
         if self.inner.options.controllers.make_service_accounts() {
-            self.until("the ServiceAccount default appears", &["get", "serviceaccount", "default", "-n", "default"])?;
+            self.until(
+                "the ServiceAccount default appears",
+                &["get", "serviceaccount", "default", "-n", "default"],
+            )?;
         }
         Ok(())
     }
@@ -122,7 +145,10 @@ impl Plane {
             format!("--tls-cert-file={}", files.flag("server.crt")),
             format!("--tls-private-key-file={}", files.flag("server.key")),
             format!("--service-account-key-file={}", files.flag("sa.pub")),
-            format!("--service-account-signing-key-file={}", files.flag("sa.key")),
+            format!(
+                "--service-account-signing-key-file={}",
+                files.flag("sa.key")
+            ),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
@@ -135,10 +161,16 @@ impl Plane {
     fn controller_manager_arguments(&self, controllers: &str) -> Vec<String> {
         let files = &self.inner.files;
         vec![
-            format!("--kubeconfig={}", files.flag("controller-manager.kubeconfig")),
+            format!(
+                "--kubeconfig={}",
+                files.flag("controller-manager.kubeconfig")
+            ),
             "--leader-elect=false".to_owned(),
             "--use-service-account-credentials=true".to_owned(),
-            format!("--service-account-private-key-file={}", files.flag("sa.key")),
+            format!(
+                "--service-account-private-key-file={}",
+                files.flag("sa.key")
+            ),
             format!("--root-ca-file={}", files.flag("ca.crt")),
             // It serves nothing, so it needs no port.
             "--secure-port=0".to_owned(),
@@ -152,7 +184,9 @@ impl Plane {
     pub fn start_server(&self, server: Server) -> Result<(), Failure> {
         self.with(server, |process, reaper| process.start(reaper))?;
         match server {
-            Server::ApiServer => self.until("the API server is ready", &["get", "--raw", "/readyz"]),
+            Server::ApiServer => {
+                self.until("the API server is ready", &["get", "--raw", "/readyz"])
+            }
             // The API server waits for etcd by itself, and the controller manager for the API server.
             Server::Etcd | Server::ControllerManager => Ok(()),
         }
@@ -181,8 +215,13 @@ impl Plane {
 
     /// What etcd holds now, as a backup would keep it. The servers are stopped for it, and started again.
     pub fn copy_etcd(&self) -> Result<EtcdCopy, Failure> {
-        let name = format!("etcd-copy-{}", self.inner.numbers.fetch_add(1, Ordering::Relaxed));
-        let copy = EtcdCopy { folder: self.inner.files.path(&name) };
+        let name = format!(
+            "etcd-copy-{}",
+            self.inner.numbers.fetch_add(1, Ordering::Relaxed)
+        );
+        let copy = EtcdCopy {
+            folder: self.inner.files.path(&name),
+        };
         self.with_etcd_down(|| copy_folder(&self.etcd_folder(), &copy.folder))?;
         Ok(copy)
     }
@@ -207,7 +246,13 @@ impl Plane {
     pub fn apply_crds(&self, folder: &Path) -> Result<(), Failure> {
         let from = folder.display().to_string();
         self.must(&["apply", "--server-side", "-f", &from])?;
-        self.must(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &from])
+        self.must(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "-f",
+            &from,
+        ])
     }
 
     /// Makes a namespace that no other test uses, and returns its name. `purpose` is a few letters.
@@ -223,7 +268,8 @@ impl Plane {
         let (inner, stdin) = (self.inner.clone(), stdin.to_owned());
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
         let ran = tokio::task::spawn_blocking(move || inner.kubectl(&arguments, &stdin)).await;
-        ran.expect("running kubectl does not panic").unwrap_or_else(|failure| panic!("{failure}"))
+        ran.expect("running kubectl does not panic")
+            .unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     /// The same for code that blocks.
@@ -245,7 +291,12 @@ impl Plane {
     /// The last lines of each server's log.
     pub fn logs(&self) -> String {
         let running = self.running();
-        running.processes.iter().map(Process::tail).collect::<Vec<_>>().join("\n")
+        running
+            .processes
+            .iter()
+            .map(Process::tail)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -268,7 +319,8 @@ impl Plane {
         let mut running = self.running();
         let Running { processes, reaper } = &mut *running;
         let process = processes.iter_mut().find(|p| p.server == server);
-        let process = process.ok_or_else(|| Failure(format!("this plane has no {}", server.program())))?;
+        let process =
+            process.ok_or_else(|| Failure(format!("this plane has no {}", server.program())))?;
         work(process, reaper)
     }
 
@@ -276,7 +328,11 @@ impl Plane {
         let output = self.kubectl_blocking(arguments, "")?;
         match output.success {
             true => Ok(()),
-            false => Err(Failure(format!("{}: {}", output.command, output.stderr.trim()))),
+            false => Err(Failure(format!(
+                "{}: {}",
+                output.command,
+                output.stderr.trim()
+            ))),
         }
     }
 
@@ -300,7 +356,10 @@ impl Plane {
     fn dead(&self) -> Result<Option<String>, Failure> {
         for process in &mut self.running().processes {
             if let Some(status) = process.ended()? {
-                return Ok(Some(format!("{} ended by itself ({status})", process.server.program())));
+                return Ok(Some(format!(
+                    "{} ended by itself ({status})",
+                    process.server.program()
+                )));
             }
         }
         Ok(None)
@@ -314,7 +373,12 @@ impl Inner {
     }
 
     fn kubectl(&self, arguments: &[String], stdin: &str) -> Result<Output, Failure> {
-        kubectl::run(&self.files.path("admin.kubeconfig"), &self.files.path("kubectl-cache"), arguments, stdin)
+        kubectl::run(
+            &self.files.path("admin.kubeconfig"),
+            &self.files.path("kubectl-cache"),
+            arguments,
+            stdin,
+        )
     }
 }
 

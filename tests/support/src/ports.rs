@@ -33,10 +33,16 @@ pub(crate) fn lease() -> Result<Port, Failure> {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-            return Ok(Port { number, _lock: file });
+            return Ok(Port {
+                number,
+                _lock: file,
+            });
         }
     }
-    Err(Failure(format!("no free port between {FIRST} and {}", FIRST + COUNT)))
+    Err(Failure(format!(
+        "no free port between {FIRST} and {}",
+        FIRST + COUNT
+    )))
 }
 
 #[cfg(test)]

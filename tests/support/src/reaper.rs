@@ -60,7 +60,9 @@ impl Reaper {
     }
 
     fn tell(&mut self, what: &str, pid: u32) -> Result<(), Failure> {
-        let Some(pipe) = self.pipe.as_mut() else { return Ok(()) };
+        let Some(pipe) = self.pipe.as_mut() else {
+            return Ok(());
+        };
         writeln!(pipe, "{what} {pid}").map_err(failed("telling the reaper"))
     }
 
@@ -89,7 +91,10 @@ mod tests {
         // What the kernel does when a process is killed.
         drop(reaper.pipe.take());
         eventually_blocking("the sleeper is killed", Duration::from_secs(10), || {
-            sleeper.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "still running".to_owned())
+            sleeper
+                .try_wait()
+                .map_err(|e| e.to_string())?
+                .ok_or_else(|| "still running".to_owned())
         });
         reaper.finish();
         assert!(!folder.exists());

@@ -59,7 +59,9 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        let Some(child) = &self.child else { return Ok(()) };
+        let Some(child) = &self.child else {
+            return Ok(());
+        };
         let pid = Pid::from_child(child);
         kill_process(pid, signal).map_err(failed(format!("signalling {}", self.server.program())))
     }
@@ -76,7 +78,9 @@ impl Process {
 
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self, reaper: &mut Reaper) -> Result<(), Failure> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
         child.kill()?;
         child.wait()?;
         reaper.ended(child.id())

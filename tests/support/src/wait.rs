@@ -29,7 +29,11 @@ pub fn eventually<T>(
 
 /// The same for code that blocks. Not inside an async test: it would hold the runtime.
 #[track_caller]
-pub fn eventually_blocking<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn eventually_blocking<T>(
+    what: &str,
+    timeout: Duration,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
     let (began, caller) = (Instant::now(), Location::caller());
     loop {
         match look() {
@@ -41,7 +45,10 @@ pub fn eventually_blocking<T>(what: &str, timeout: Duration, mut look: impl FnMu
 }
 
 fn give_up_after(what: &str, timeout: Duration, began: Instant, seen: &str, caller: &Location<'_>) {
-    assert!(began.elapsed() < timeout, "not within {timeout:?}: {what} ({caller})\nlast seen: {seen}");
+    assert!(
+        began.elapsed() < timeout,
+        "not within {timeout:?}: {what} ({caller})\nlast seen: {seen}"
+    );
 }
 
 #[cfg(test)]
@@ -53,7 +60,11 @@ mod tests {
         let mut looks = 0;
         let found = eventually_blocking("three looks", Duration::from_secs(5), || {
             looks += 1;
-            if looks == 3 { Ok(looks) } else { Err(format!("{looks} looks")) }
+            if looks == 3 {
+                Ok(looks)
+            } else {
+                Err(format!("{looks} looks"))
+            }
         });
         assert_eq!(found, 3);
     }
