@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use kube::CustomResourceExt;
 use serde_json::json;
+use serde_yaml_ng::{Number, Value as Yaml};
 
 use apiextensions::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -33,8 +34,10 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
     crds()
         .iter()
         .map(|crd| {
-            let name = format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or_default());
-            Ok((name, serde_yaml_ng::to_string(crd)?))
+            let mut value = serde_yaml_ng::to_value(crd)?;
+            whole_numbers(&mut value);
+            let name = crd.metadata.name.as_deref().unwrap_or_default();
+            Ok((format!("{name}.yaml"), serde_yaml_ng::to_string(&value)?))
         })
         .collect()
 }
@@ -63,6 +66,9 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 /// Without `nullable` the server prunes a null, so that an optional field is there or not, and never a third thing.
 fn never_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    for values in schema.enum_.iter_mut() {
+        values.retain(|value| !value.0.is_null());
+    }
     for property in schema
         .properties
         .iter_mut()
@@ -75,6 +81,23 @@ fn never_null(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         never_null(values);
+    }
+}
+
+/// Bounds are floats in k8s-openapi's types; in a file `90` reads better than `90.0`.
+fn whole_numbers(value: &mut Yaml) {
+    match value {
+        Yaml::Number(number) => {
+            let whole = number
+                .as_f64()
+                .filter(|float| number.is_f64() && float.fract() == 0.0);
+            if let Some(float) = whole {
+                *number = Number::from(float as i64);
+            }
+        }
+        Yaml::Sequence(items) => items.iter_mut().for_each(whole_numbers),
+        Yaml::Mapping(entries) => entries.values_mut().for_each(whole_numbers),
+        Yaml::Null | Yaml::Bool(_) | Yaml::String(_) | Yaml::Tagged(_) => {}
     }
 }
 
@@ -117,7 +140,7 @@ mod tests {
     #[test]
     fn nothing_may_be_null() {
         for (name, yaml) in crds_yaml().expect("yaml") {
-            assert!(!yaml.contains("nullable"), "{name}");
+            assert!(!yaml.contains("null"), "{name}");
         }
     }
 }

@@ -21,6 +21,9 @@ use super::time::Time;
     category = "hsm",
     cel,
     annotation("helm.sh/resource-policy", "keep"),
+    validation = Rule::new("self.metadata.name == self.spec.origin.__namespace__ + '.' + self.spec.origin.name").message(
+        "A proxy is named <namespace>.<name> of its origin; name it so."
+    ),
     selectable = ".spec.origin.namespace",
     selectable = ".spec.origin.name",
     selectable = ".spec.hsm",

@@ -74,28 +74,28 @@ pub enum Operation {
     printcolumn(name = "Recovery level", type_ = "string", json_path = ".status.recoveryLevel", priority = 1),
     printcolumn(name = "Thumbprint", type_ = "string", json_path = ".status.versions[-1:].thumbprint", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 180 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
-        "An HsmKey's name becomes part of its proxy's name: give it at most 180 lower-case letters, digits or hyphens, without a dot."
+        "The name of an HsmKey becomes part of its proxy's name; give it at most 180 lower-case letters, digits or hyphens, without a dot, neither end a hyphen."
     ),
     validation = Rule::new("has(self.spec.keyName) || self.metadata.name.size() <= 127").message(
-        "A key's name inside the HSM has at most 127 characters: set keyName, or shorten metadata.name."
+        "A key's name inside the HSM has at most 127 characters; set spec.keyName, or shorten metadata.name."
     )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.keyType == 'EC' || (has(self.keySize) && (self.keyType == 'RSA' ? self.keySize in [2048, 3072, 4096] : self.keySize in [128, 192, 256]))")
-        .message("A key has the sizes of its type: set keySize to 2048, 3072 or 4096 for RSA, to 128, 192 or 256 for oct."),
+        .message("A key needs a size of its type; set spec.keySize to 2048, 3072 or 4096 for RSA, to 128, 192 or 256 for oct."),
     validation = Rule::new("self.keyType != 'EC' || !has(self.keySize)")
-        .message("An EC key has its size by its curve: leave keySize out and set curve."),
+        .message("An EC key has its size by its curve; leave spec.keySize out and set spec.curve."),
     validation = Rule::new("self.keyType != 'EC' || has(self.curve)")
-        .message("An EC key needs a curve: set curve to P-256, P-384 or P-521."),
+        .message("An EC key needs a curve; set spec.curve to P-256, P-384 or P-521."),
     validation = Rule::new("self.keyType == 'EC' || !has(self.curve)")
-        .message("Only an EC key has a curve: leave curve out, or set keyType to EC."),
+        .message("Only an EC key has a curve; leave spec.curve out, or set spec.keyType to EC."),
     validation = Rule::new("!has(self.operations) || self.keyType != 'EC' || self.operations.all(o, o in ['sign', 'verify'])")
-        .message("An EC key can only sign and verify: leave the other operations out, or use an RSA key."),
+        .message("An EC key can only sign and verify; leave the others out of spec.operations, or make it an RSA key."),
     validation = Rule::new("!has(self.operations) || self.keyType != 'oct' || self.operations.all(o, o in ['encrypt', 'decrypt', 'wrapKey', 'unwrapKey'])")
-        .message("An oct key can only encrypt, decrypt, wrapKey and unwrapKey: leave the other operations out, or use an RSA key."),
+        .message("An oct key can only encrypt, decrypt, wrapKey and unwrapKey; leave the others out of spec.operations, or make it an RSA key."),
     validation = Rule::new("!has(self.notBefore) || !has(self.expires) || self.notBefore < self.expires")
-        .message("A key must begin before it ends: set notBefore to a date before expires, or leave one of them out.")
+        .message("A key must begin before it ends; set spec.notBefore to a date before spec.expires, or leave one of them out.")
 )]
 pub struct HsmKeySpec {
     /// The ManagedHsm in the same namespace that holds the key. Fixed at creation.
@@ -133,7 +133,7 @@ pub struct HsmKeySpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "tags_schema")]
     #[x_kube(validation = Rule::new("self.all(name, name.size() <= 256)")
-        .message("A tag's name has at most 256 characters: shorten it."))]
+        .message("A tag's name has at most 256 characters; shorten it."))]
     pub tags: BTreeMap<String, String>,
     /// How many versions the key has had at least, 1 to 100: raise it to rotate the key. A lower value than there are
     /// does nothing.
@@ -143,6 +143,7 @@ pub struct HsmKeySpec {
     /// For how many days a deleted key can be recovered, 7 to 90, at most its HSM's; its HSM's if not said. Fixed at
     /// creation, "not said" included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // SD-08, refused early.
     #[schemars(range(min = 7, max = 90))]
     pub retention_days: Option<i32>,
     /// Whether nobody may purge the key, or the HSM while it holds it, before its time. Can be turned on later, never off again.

@@ -31,12 +31,13 @@ use super::conditions::{self, Condition};
     printcolumn(name = "Recovery level", type_ = "string", json_path = ".status.recoveryLevel", priority = 1),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z][-a-z0-9]{1,22}[a-z0-9]$')").message(
-        "A ManagedHsm's name becomes its DNS name: give it 3 to 24 lower-case letters, digits or hyphens, the first a letter, the last not a hyphen."
+        "The name of a ManagedHsm becomes a DNS name; give it 3 to 24 lower-case letters, digits or hyphens, the first a letter, the last no hyphen."
     )
 )]
 #[serde(rename_all = "camelCase")]
+// SD-13, refused early.
 #[x_kube(validation = Rule::new("!self.purgeProtection || self.softDelete").message(
-    "Purge protection protects what is soft-deleted: set softDelete to true, or leave purgeProtection out."
+    "Purge protection needs soft-delete; set spec.softDelete to true, or leave spec.purgeProtection out."
 ))]
 pub struct ManagedHsmSpec {
     /// Which of the operator's configured backends holds the HSM. Fixed at creation.
@@ -46,6 +47,7 @@ pub struct ManagedHsmSpec {
     /// For how many days a deleted HSM can be recovered before it is purged, 7 to 90. Fixed at creation; leaving it out
     /// later means 90 and is refused as a change.
     #[serde(default = "default_retention")]
+    // SD-08, refused early.
     #[schemars(range(min = 7, max = 90))]
     pub retention_days: i32,
     /// Whether a deleted HSM, and each deleted key of it, is kept for its retention. Can be turned on later, never off again.

@@ -49,7 +49,7 @@ pub struct PurgeSpec {
     /// The proxy's name: <namespace>.<name> of the deleted object.
     #[schemars(length(min = 3, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?[.][a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
-        "A proxy is named <namespace>.<name> of the deleted object: give that name, as kubectl get dmhsm,dhkey shows it."
+        "A proxy is named <namespace>.<name> of the deleted object; set spec.name as kubectl get dmhsm,dhkey shows it."
     ))]
     pub name: String,
     /// The uid that the deleted object had; `kubectl get dmhsm,dhkey -o wide` shows it.

@@ -38,8 +38,9 @@ pub const MAX_RECOVERED: usize = 1000;
     )
 )]
 #[serde(rename_all = "camelCase")]
+// SD-21, refused early.
 #[x_kube(validation = Rule::new("self.includeKeys == 'None' || self.kind == 'ManagedHsm'").message(
-    "Only an HSM has keys to include: leave includeKeys out, or set kind to ManagedHsm."
+    "Only an HSM has keys to include; leave spec.includeKeys out, or set spec.kind to ManagedHsm."
 ))]
 pub struct RecoverSpec {
     /// The kind of the deleted object: ManagedHsm or HsmKey.
