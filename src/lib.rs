@@ -1,5 +1,16 @@
 //! A Kubernetes operator that gives HSMs and the keys in them the soft-delete of Azure Managed HSM.
 
+// Product code does not panic; where it provably cannot, an `expect` with its reason says so.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
 #[forbid(unsafe_code)]
 pub mod api;
 pub mod backend;
