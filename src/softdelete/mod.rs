@@ -1,11 +1,16 @@
 //! The specification, rule by rule. Std and chrono only: no client, no clock, no chance, no
 //! `await`. Each rule is one function whose doc comment begins with its id.
 
+pub mod arbiter;
+pub mod fixed;
 pub mod level;
+pub mod names;
+pub mod protection;
 pub mod record;
 pub mod refusal;
 pub mod retention;
 pub mod sentence;
+pub mod state;
 
 pub use record::{Dates, Origin, Record, RecordState, Subject, Token, Version};
 pub use refusal::Reason;

@@ -18,6 +18,19 @@ pub enum RecordState {
     Abandoned,
 }
 
+impl RecordState {
+    pub const ALL: [Self; 8] = [
+        Self::Creating,
+        Self::Live,
+        Self::Sealing,
+        Self::Deleted,
+        Self::Opening,
+        Self::Destroying,
+        Self::Tombstone,
+        Self::Abandoned,
+    ];
+}
+
 /// Where an object stood, and which one it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
@@ -65,6 +78,17 @@ pub enum Algorithm {
     Rsa(i32),
     Ec(String),
     Oct(i32),
+}
+
+/// As a person would say it: "RSA 2048", "EC P-256", "oct 256".
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rsa(bits) => write!(f, "RSA {bits}"),
+            Self::Ec(curve) => write!(f, "EC {curve}"),
+            Self::Oct(bits) => write!(f, "oct {bits}"),
+        }
+    }
 }
 
 /// What the record is about.

@@ -261,10 +261,10 @@ impl Refusal {
             Self::UndeletableSubscription { until } => (
                 "this cluster is undeletable, so nothing is purged on request".into(), wait_or_recover(*until)),
             Self::FieldImmutable { field, fixed, wanted } => (
-                format!("{field} was fixed as {fixed} at creation and cannot become {wanted}"),
+                format!("the field {field} was fixed as {fixed} at creation and cannot become {wanted}"),
                 "set it back, or create another object under another name".into()),
             Self::RetentionImmutable { fixed, wanted } => (
-                format!("spec.retentionDays was fixed at creation, {fixed} days in effect, and cannot become {wanted}"),
+                format!("the field spec.retentionDays was fixed at creation, {fixed} days in effect, and cannot become {wanted}"),
                 "set it back to what was said at creation, or create another object under another name".into()),
             Self::RetentionExceedsHsm { days, hsm_days } => (
                 format!("a key cannot be kept for {days} days in an HSM that is kept for {hsm_days}"),
@@ -291,16 +291,16 @@ impl Refusal {
                 format!("there is no {} {proxy} of an object with uid {uid} to purge", kind.proxy()),
                 format!("nothing is left to do, or look for the right one with kubectl get {} -o wide", kind.proxies())),
             Self::UidMismatch { proxy, asked, found } => (
-                format!("{proxy} is the deleted object with uid {found}, not {asked}"),
+                format!("the proxy {proxy} is the deleted object with uid {found}, not {asked}"),
                 "ask again with that uid if this is the one that you mean".into()),
             Self::SnapshotDisagrees { field, deleted, standing } => (
                 format!("the deleted object has {field} {deleted}, the one that stands in its place has {standing}"),
                 "correct or delete the one that stands, then create a new Recover".into()),
             Self::CreateRefused { name, answer } => (
-                format!("{name} cannot be made again, since the API server answers \"{}\"", quoted(answer)),
+                format!("the object {name} cannot be made again, since the API server answers \"{}\"", quoted(answer)),
                 "remove what hinders it, and the recovery goes on by itself".into()),
             Self::ProxyRefused { proxy, answer } => (
-                format!("{proxy} cannot be written, so the object is kept; the API server answers \"{}\"", quoted(answer)),
+                format!("the proxy {proxy} cannot be written, so the object is kept; the API server answers \"{}\"", quoted(answer)),
                 "remove what hinders it, and the deletion goes on by itself".into()),
             Self::NamespaceTerminating { namespace } => (
                 format!("the namespace {namespace} is being deleted"),
@@ -322,16 +322,16 @@ impl Refusal {
                 format!("the material of this object is not in the backend {backend}"),
                 "bring its store back, or delete this resource, which keeps its name reserved until an administrator abandons it".into()),
             Self::NotPermitted { user, verb, resource, name } => (
-                format!("{user} may not {verb} {resource} {name}"),
+                format!("the user {user} may not {verb} {resource} {name}"),
                 "ask an administrator for a role with that verb, or somebody who has it".into()),
             Self::PurgeInProgress { proxy } => (
-                format!("{proxy} is being purged"),
+                format!("the proxy {proxy} is being purged"),
                 "wait for its end: if the purge turns back this goes on by itself, else the name becomes free".into()),
             Self::RecoveryInProgress { proxy } => (
-                format!("{proxy} is being recovered"),
+                format!("the proxy {proxy} is being recovered"),
                 "wait for its end, and delete the object again if it is to be purged".into()),
             Self::PurgeHeld { by } => (
-                format!("{by} asks for a recovery, which goes before a purge"),
+                format!("the recovery that {by} asks for goes before a purge"),
                 "let it finish, or delete it, and this goes on by itself".into()),
             Self::QuorumNotReached { got, needed, proxy } => (
                 format!("{got} of {needed} different users have asked for the purge of {proxy}"),
@@ -364,10 +364,10 @@ impl Refusal {
                 format!("this material belongs to the cluster {cluster}"),
                 format!("leave it to that cluster, or let an administrator take it over with --adopt-cluster-id {cluster}")),
             Self::PoliciesMissing { missing, settling: true } => (
-                format!("{} came into place only now", quoted(missing)),
+                format!("what tells who asked ({}) came into place only now", quoted(missing)),
                 "wait some seconds, and this goes on by itself".into()),
             Self::PoliciesMissing { missing, settling: false } => (
-                format!("{} is not in place, without which nobody knows who asked", quoted(missing)),
+                format!("what tells who asked ({}) is not in place", quoted(missing)),
                 "let an administrator install the operator's definitions and policies again, and this goes on by itself".into()),
             Self::ClockNotTrusted => (
                 "the clocks of the operator and of the API server do not agree, so nothing is purged".into(),
