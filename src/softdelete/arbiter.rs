@@ -59,7 +59,10 @@ pub const fn may_become(from: RecordState, to: RecordState) -> bool {
 /// material agree on, or the end of one that never comes back.
 pub const fn may_be_first(state: RecordState) -> bool {
     use RecordState as S;
-    matches!(state, S::Creating | S::Live | S::Sealing | S::Deleted | S::Abandoned)
+    matches!(
+        state,
+        S::Creating | S::Live | S::Sealing | S::Deleted | S::Abandoned
+    )
 }
 
 /// SD-17 Whether a record holds its names against others: until its material is gone.
@@ -81,7 +84,10 @@ pub fn highest<T: PartialEq>(records: &[(u64, T)]) -> Highest<'_, T> {
     let Some(top) = records.iter().map(|(generation, _)| *generation).max() else {
         return Highest::None;
     };
-    let mut tops = records.iter().filter(|(generation, _)| *generation == top).map(|(_, record)| record);
+    let mut tops = records
+        .iter()
+        .filter(|(generation, _)| *generation == top)
+        .map(|(_, record)| record);
     match tops.next() {
         Some(first) if tops.all(|other| other == first) => Highest::One(top, first),
         Some(_) => Highest::Disagree(top),
@@ -100,7 +106,10 @@ pub fn stricter_date(record: &Record, proxy: Option<DateTime<Utc>>) -> PurgeDate
 }
 
 fn recorded_date(record: &Record) -> PurgeDate {
-    purge_date(record.dates.and_then(|dates| dates.scheduled_purge_time), record.soft_delete)
+    purge_date(
+        record.dates.and_then(|dates| dates.scheduled_purge_time),
+        record.soft_delete,
+    )
 }
 
 /// Why a record must not be written after another one.
@@ -133,7 +142,10 @@ pub fn may_follow(old: &Record, new: &Record) -> Result<(), Breach> {
         (moves_holder(old, new), Breach::Holder),
         (drops_versions(old, new), Breach::Material),
     ];
-    breaches.into_iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, breach)| Err(breach))
+    breaches
+        .into_iter()
+        .find(|(broken, _)| *broken)
+        .map_or(Ok(()), |(_, breach)| Err(breach))
 }
 
 fn same_identity(old: &Record, new: &Record) -> bool {
@@ -145,8 +157,18 @@ fn same_subject(old: &Subject, new: &Subject) -> bool {
         (Subject::Hsm { token: Some(old) }, Subject::Hsm { token }) => Some(old) == token.as_ref(),
         (Subject::Hsm { token: None }, Subject::Hsm { .. }) => true,
         (
-            Subject::Key { hsm, key_name, algorithm, .. },
-            Subject::Key { hsm: new_hsm, key_name: new_name, algorithm: new_algorithm, .. },
+            Subject::Key {
+                hsm,
+                key_name,
+                algorithm,
+                ..
+            },
+            Subject::Key {
+                hsm: new_hsm,
+                key_name: new_name,
+                algorithm: new_algorithm,
+                ..
+            },
         ) => hsm == new_hsm && key_name == new_name && algorithm == new_algorithm,
         _ => false,
     }
@@ -163,7 +185,8 @@ fn dates_go_back(old: &Record, new: &Record) -> bool {
         (None, _) => false,
         (Some(_), None) => true,
         (Some(was), Some(is)) => {
-            is.deletion_time < was.deletion_time || is.scheduled_purge_time < was.scheduled_purge_time
+            is.deletion_time < was.deletion_time
+                || is.scheduled_purge_time < was.scheduled_purge_time
         }
     }
 }
@@ -199,7 +222,12 @@ mod tests {
     }
 
     fn version(number: i32) -> Version {
-        Version { number, material: format!("m{number}").into(), fingerprint: "f".into(), created: at(0) }
+        Version {
+            number,
+            material: format!("m{number}").into(),
+            fingerprint: "f".into(),
+            created: at(0),
+        }
     }
 
     fn key(state: RecordState) -> Record {
@@ -207,7 +235,10 @@ mod tests {
             id: "k-1".into(),
             cluster: "c-1".into(),
             state,
-            origin: Origin { uid: "u-1".into(), ..Origin::default() },
+            origin: Origin {
+                uid: "u-1".into(),
+                ..Origin::default()
+            },
             recovered_from: None,
             subject: Subject::Key {
                 hsm: "h-1".into(),
@@ -255,23 +286,36 @@ mod tests {
 
     #[test]
     fn sd23_only_deleted_and_creating_are_ever_destroyed_and_nothing_leaves_it_but_a_tombstone() {
-        let before: Vec<_> = S::ALL.into_iter().filter(|from| may_become(*from, S::Destroying)).collect();
+        let before: Vec<_> = S::ALL
+            .into_iter()
+            .filter(|from| may_become(*from, S::Destroying))
+            .collect();
         assert_eq!(before, [S::Creating, S::Deleted]);
-        let after: Vec<_> = S::ALL.into_iter().filter(|to| may_become(S::Destroying, *to)).collect();
+        let after: Vec<_> = S::ALL
+            .into_iter()
+            .filter(|to| may_become(S::Destroying, *to))
+            .collect();
         assert_eq!(after, [S::Tombstone]);
     }
 
     #[test]
     fn sd01_nothing_leaves_tombstone_or_abandoned() {
         for to in S::ALL {
-            assert!(!may_become(S::Tombstone, to) && !may_become(S::Abandoned, to), "{to:?}");
+            assert!(
+                !may_become(S::Tombstone, to) && !may_become(S::Abandoned, to),
+                "{to:?}"
+            );
         }
     }
 
     #[test]
     fn sd01_every_life_can_end_and_every_deletion_can_be_turned_back_before_its_end() {
         for from in S::ALL {
-            assert_eq!(reaches(from, S::Tombstone), from != S::Abandoned, "{from:?}");
+            assert_eq!(
+                reaches(from, S::Tombstone),
+                from != S::Abandoned,
+                "{from:?}"
+            );
         }
         assert!(reaches(S::Deleted, S::Live) && reaches(S::Live, S::Deleted));
     }
@@ -304,14 +348,23 @@ mod tests {
     #[test]
     fn sd20_the_highest_generation_decides() {
         assert_eq!(highest::<u8>(&[]), Highest::None);
-        assert_eq!(highest(&[(1, 'a'), (3, 'c'), (2, 'b')]), Highest::One(3, &'c'));
+        assert_eq!(
+            highest(&[(1, 'a'), (3, 'c'), (2, 'b')]),
+            Highest::One(3, &'c')
+        );
     }
 
     #[test]
     fn sd20_equal_records_of_one_generation_are_one_and_different_ones_hold() {
         assert_eq!(highest(&[(3, 'c'), (3, 'c')]), Highest::One(3, &'c'));
-        assert_eq!(highest(&[(3, 'c'), (3, 'd'), (2, 'b')]), Highest::Disagree(3));
-        assert_eq!(highest(&[(4, 'e'), (3, 'c'), (3, 'd')]), Highest::One(4, &'e'));
+        assert_eq!(
+            highest(&[(3, 'c'), (3, 'd'), (2, 'b')]),
+            Highest::Disagree(3)
+        );
+        assert_eq!(
+            highest(&[(4, 'e'), (3, 'c'), (3, 'd')]),
+            Highest::One(4, &'e')
+        );
     }
 
     #[test]
@@ -326,13 +379,20 @@ mod tests {
         let record = key(S::Deleted);
         let own = at(90 * 86_400);
         assert_eq!(stricter_date(&record, Some(at(0))), PurgeDate::At(own));
-        assert_eq!(stricter_date(&record, Some(own + DAY)), PurgeDate::At(own + DAY));
+        assert_eq!(
+            stricter_date(&record, Some(own + DAY)),
+            PurgeDate::At(own + DAY)
+        );
         assert_eq!(stricter_date(&record, None), PurgeDate::Never);
     }
 
     #[test]
     fn sd02_only_a_record_without_soft_delete_and_without_dates_is_purged_directly() {
-        let off = Record { soft_delete: false, dates: None, ..key(S::Deleted) };
+        let off = Record {
+            soft_delete: false,
+            dates: None,
+            ..key(S::Deleted)
+        };
         assert_eq!(stricter_date(&off, None), PurgeDate::Direct);
         assert_eq!(stricter_date(&off, Some(at(0))), PurgeDate::At(at(0)));
     }
@@ -340,69 +400,136 @@ mod tests {
     #[test]
     fn sd08_no_record_changes_its_retention() {
         let old = key(S::Live);
-        let new = Record { retention_days: 91, ..key(S::Sealing) };
+        let new = Record {
+            retention_days: 91,
+            ..key(S::Sealing)
+        };
         assert_eq!(may_follow(&old, &new), Err(Breach::Loosened));
     }
 
     #[test]
     fn sd13_no_record_turns_a_switch_off() {
-        let old = Record { purge_protection: true, ..key(S::Live) };
+        let old = Record {
+            purge_protection: true,
+            ..key(S::Live)
+        };
         assert_eq!(may_follow(&old, &key(S::Sealing)), Err(Breach::Loosened));
-        let off = Record { soft_delete: false, ..key(S::Sealing) };
+        let off = Record {
+            soft_delete: false,
+            ..key(S::Sealing)
+        };
         assert_eq!(may_follow(&key(S::Live), &off), Err(Breach::Loosened));
     }
 
     #[test]
     fn sd13_protection_is_recorded_only_for_what_is_live() {
-        let on = |state| Record { purge_protection: true, ..key(state) };
+        let on = |state| Record {
+            purge_protection: true,
+            ..key(state)
+        };
         assert_eq!(may_follow(&key(S::Live), &on(S::Live)), Ok(()));
-        assert_eq!(may_follow(&key(S::Deleted), &on(S::Deleted)), Err(Breach::ProtectedTooLate));
+        assert_eq!(
+            may_follow(&key(S::Deleted), &on(S::Deleted)),
+            Err(Breach::ProtectedTooLate)
+        );
     }
 
     #[test]
     fn sd04_no_record_moves_a_purge_date_earlier_or_forgets_it() {
-        let earlier = Record { dates: Some(dates(at(-1), Some(90), DAY)), ..key(S::Deleted) };
+        let earlier = Record {
+            dates: Some(dates(at(-1), Some(90), DAY)),
+            ..key(S::Deleted)
+        };
         assert_eq!(may_follow(&key(S::Deleted), &earlier), Err(Breach::Earlier));
-        let forgotten = Record { dates: None, ..key(S::Live) };
-        assert_eq!(may_follow(&key(S::Opening), &forgotten), Err(Breach::Earlier));
+        let forgotten = Record {
+            dates: None,
+            ..key(S::Live)
+        };
+        assert_eq!(
+            may_follow(&key(S::Opening), &forgotten),
+            Err(Breach::Earlier)
+        );
     }
 
     #[test]
     fn sd10_a_second_deletion_starts_a_new_full_interval() {
-        let again = Record { dates: Some(dates(at(500), Some(90), DAY)), ..key(S::Sealing) };
+        let again = Record {
+            dates: Some(dates(at(500), Some(90), DAY)),
+            ..key(S::Sealing)
+        };
         assert_eq!(may_follow(&key(S::Live), &again), Ok(()));
     }
 
     #[test]
     fn sd20_a_record_gets_another_uid_only_at_the_start_of_a_recovery() {
-        let moved = |state| Record { origin: Origin { uid: "u-2".into(), ..Origin::default() }, ..key(state) };
+        let moved = |state| Record {
+            origin: Origin {
+                uid: "u-2".into(),
+                ..Origin::default()
+            },
+            ..key(state)
+        };
         assert_eq!(may_follow(&key(S::Deleted), &moved(S::Opening)), Ok(()));
-        assert_eq!(may_follow(&key(S::Deleted), &moved(S::Deleted)), Err(Breach::Holder));
+        assert_eq!(
+            may_follow(&key(S::Deleted), &moved(S::Deleted)),
+            Err(Breach::Holder)
+        );
     }
 
     #[test]
     fn sd28_a_record_never_drops_a_version_and_never_becomes_another_key() {
         let with = |versions, name: &str| {
             let mut record = key(S::Live);
-            if let Subject::Key { versions: held, key_name, .. } = &mut record.subject {
+            if let Subject::Key {
+                versions: held,
+                key_name,
+                ..
+            } = &mut record.subject
+            {
                 *held = versions;
                 *key_name = name.into();
             }
             record
         };
-        assert_eq!(may_follow(&key(S::Live), &with(vec![version(1), version(2)], "signing")), Ok(()));
-        assert_eq!(may_follow(&key(S::Live), &with(vec![version(2)], "signing")), Err(Breach::Material));
-        assert_eq!(may_follow(&key(S::Live), &with(vec![version(1)], "other")), Err(Breach::Identity));
+        assert_eq!(
+            may_follow(
+                &key(S::Live),
+                &with(vec![version(1), version(2)], "signing")
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            may_follow(&key(S::Live), &with(vec![version(2)], "signing")),
+            Err(Breach::Material)
+        );
+        assert_eq!(
+            may_follow(&key(S::Live), &with(vec![version(1)], "other")),
+            Err(Breach::Identity)
+        );
     }
 
     #[test]
     fn sd28_an_hsm_gets_its_token_once_and_never_another() {
         let hsm = |label: Option<&str>, state| Record {
-            subject: Subject::Hsm { token: label.map(|label| Token { label: label.into(), serial: "1".into() }) },
+            subject: Subject::Hsm {
+                token: label.map(|label| Token {
+                    label: label.into(),
+                    serial: "1".into(),
+                }),
+            },
             ..key(state)
         };
-        assert_eq!(may_follow(&hsm(None, S::Creating), &hsm(Some("a"), S::Live)), Ok(()));
-        assert_eq!(may_follow(&hsm(Some("a"), S::Live), &hsm(Some("b"), S::Live)), Err(Breach::Identity));
-        assert_eq!(may_follow(&hsm(Some("a"), S::Live), &hsm(None, S::Live)), Err(Breach::Identity));
+        assert_eq!(
+            may_follow(&hsm(None, S::Creating), &hsm(Some("a"), S::Live)),
+            Ok(())
+        );
+        assert_eq!(
+            may_follow(&hsm(Some("a"), S::Live), &hsm(Some("b"), S::Live)),
+            Err(Breach::Identity)
+        );
+        assert_eq!(
+            may_follow(&hsm(Some("a"), S::Live), &hsm(None, S::Live)),
+            Err(Breach::Identity)
+        );
     }
 }

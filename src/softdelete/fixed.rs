@@ -40,20 +40,55 @@ fn changed_retention(record: &Record, wanted: &Wanted) -> Option<Refusal> {
 fn changed_protection(record: &Record, wanted: &Wanted) -> Option<Refusal> {
     let hsm = wanted.key.as_ref().map(|key| key.hsm_name.as_str());
     let soft_delete = record.soft_delete || wanted.soft_delete;
-    protection::purge_protection_switch(record.purge_protection, wanted.purge_protection, soft_delete, hsm).err()
+    protection::purge_protection_switch(
+        record.purge_protection,
+        wanted.purge_protection,
+        soft_delete,
+        hsm,
+    )
+    .err()
 }
 
 fn changed_key(record: &Record, wanted: &Wanted) -> Option<Refusal> {
-    let (Subject::Key { hsm, hsm_name, key_name, algorithm, .. }, Some(key)) = (&record.subject, &wanted.key) else {
+    let (
+        Subject::Key {
+            hsm,
+            hsm_name,
+            key_name,
+            algorithm,
+            ..
+        },
+        Some(key),
+    ) = (&record.subject, &wanted.key)
+    else {
         return None;
     };
     let fields = [
-        ("spec.hsm", hsm == &key.hsm, hsm_name.clone(), key.hsm_name.clone()),
-        ("spec.keyName", same_key_name(key_name, &key.key_name), key_name.clone(), key.key_name.clone()),
-        ("spec.keyType", algorithm == &key.algorithm, algorithm.to_string(), key.algorithm.to_string()),
+        (
+            "spec.hsm",
+            hsm == &key.hsm,
+            hsm_name.clone(),
+            key.hsm_name.clone(),
+        ),
+        (
+            "spec.keyName",
+            same_key_name(key_name, &key.key_name),
+            key_name.clone(),
+            key.key_name.clone(),
+        ),
+        (
+            "spec.keyType",
+            algorithm == &key.algorithm,
+            algorithm.to_string(),
+            key.algorithm.to_string(),
+        ),
     ];
     let changed = fields.into_iter().find(|(_, same, _, _)| !same);
-    changed.map(|(field, _, fixed, wanted)| Refusal::FieldImmutable { field: field.into(), fixed, wanted })
+    changed.map(|(field, _, fixed, wanted)| Refusal::FieldImmutable {
+        field: field.into(),
+        fixed,
+        wanted,
+    })
 }
 
 /// SD-20 Why a manifest that stands cannot be given a deleted object's material: the field in which it disagrees, with both values. A switch
@@ -64,15 +99,33 @@ pub fn adoption_difference(record: &Record, wanted: &Wanted) -> Option<Refusal> 
 
 fn disagreement(record: &Record, wanted: &Wanted, refusal: Refusal) -> Refusal {
     let (field, deleted, standing) = match refusal {
-        Refusal::FieldImmutable { field, fixed, wanted } => (field, fixed, wanted),
-        Refusal::RetentionImmutable { fixed, wanted } => ("spec.retentionDays".into(), fixed.to_string(), wanted.to_string()),
-        Refusal::SoftDeleteIrreversible => switch("spec.softDelete", record.soft_delete, wanted.soft_delete),
+        Refusal::FieldImmutable {
+            field,
+            fixed,
+            wanted,
+        } => (field, fixed, wanted),
+        Refusal::RetentionImmutable { fixed, wanted } => (
+            "spec.retentionDays".into(),
+            fixed.to_string(),
+            wanted.to_string(),
+        ),
+        Refusal::SoftDeleteIrreversible => {
+            switch("spec.softDelete", record.soft_delete, wanted.soft_delete)
+        }
         Refusal::PurgeProtectionIrreversible | Refusal::PurgeProtectionNeedsSoftDelete { .. } => {
-            switch("spec.purgeProtection", record.purge_protection, wanted.purge_protection)
+            switch(
+                "spec.purgeProtection",
+                record.purge_protection,
+                wanted.purge_protection,
+            )
         }
         other => return other,
     };
-    Refusal::SnapshotDisagrees { field, deleted, standing }
+    Refusal::SnapshotDisagrees {
+        field,
+        deleted,
+        standing,
+    }
 }
 
 fn switch(field: &str, deleted: bool, standing: bool) -> (String, String, String) {
@@ -109,7 +162,12 @@ mod tests {
     }
 
     fn wanted() -> Wanted {
-        Wanted { retention_days: 30, soft_delete: true, purge_protection: true, key: Some(wanted_key()) }
+        Wanted {
+            retention_days: 30,
+            soft_delete: true,
+            purge_protection: true,
+            key: Some(wanted_key()),
+        }
     }
 
     fn wanted_key() -> WantedKey {
@@ -132,59 +190,170 @@ mod tests {
 
     #[test]
     fn sd08_a_changed_retention_stands() {
-        assert_eq!(reason(&Wanted { retention_days: 90, ..wanted() }), Some(Reason::RetentionImmutable));
-        assert_eq!(reason(&Wanted { retention_days: 7, ..wanted() }), Some(Reason::RetentionImmutable));
+        assert_eq!(
+            reason(&Wanted {
+                retention_days: 90,
+                ..wanted()
+            }),
+            Some(Reason::RetentionImmutable)
+        );
+        assert_eq!(
+            reason(&Wanted {
+                retention_days: 7,
+                ..wanted()
+            }),
+            Some(Reason::RetentionImmutable)
+        );
     }
 
     #[test]
     fn sd12_soft_delete_turned_off_stands() {
-        assert_eq!(reason(&Wanted { soft_delete: false, ..wanted() }), Some(Reason::SoftDeleteIrreversible));
+        assert_eq!(
+            reason(&Wanted {
+                soft_delete: false,
+                ..wanted()
+            }),
+            Some(Reason::SoftDeleteIrreversible)
+        );
     }
 
     #[test]
     fn sd13_protection_turned_off_stands_and_turned_on_does_not() {
-        assert_eq!(reason(&Wanted { purge_protection: false, ..wanted() }), Some(Reason::PurgeProtectionIrreversible));
-        let unprotected = Record { purge_protection: false, ..record() };
+        assert_eq!(
+            reason(&Wanted {
+                purge_protection: false,
+                ..wanted()
+            }),
+            Some(Reason::PurgeProtectionIrreversible)
+        );
+        let unprotected = Record {
+            purge_protection: false,
+            ..record()
+        };
         assert_eq!(changed_fixed_field(&unprotected, &wanted()), None);
     }
 
     #[test]
     fn sd13_a_key_in_an_hsm_without_soft_delete_cannot_be_protected() {
-        let off = Record { soft_delete: false, purge_protection: false, ..record() };
-        let refusal = changed_fixed_field(&off, &Wanted { soft_delete: false, ..wanted() });
-        assert_eq!(refusal, Some(Refusal::PurgeProtectionNeedsSoftDelete { hsm: Some("prod".into()) }));
+        let off = Record {
+            soft_delete: false,
+            purge_protection: false,
+            ..record()
+        };
+        let refusal = changed_fixed_field(
+            &off,
+            &Wanted {
+                soft_delete: false,
+                ..wanted()
+            },
+        );
+        assert_eq!(
+            refusal,
+            Some(Refusal::PurgeProtectionNeedsSoftDelete {
+                hsm: Some("prod".into())
+            })
+        );
     }
 
     #[test]
     fn sd34_each_of_a_keys_fixed_fields_is_named() {
-        let changed = |key| changed_fixed_field(&record(), &Wanted { key: Some(key), ..wanted() }).map(|r| r.to_string()).unwrap();
-        assert!(changed(WantedKey { hsm: "h-2".into(), hsm_name: "test".into(), ..wanted_key() }).starts_with("The field spec.hsm was fixed as prod"));
-        assert!(changed(WantedKey { key_name: "other".into(), ..wanted_key() }).starts_with("The field spec.keyName"));
-        assert!(changed(WantedKey { algorithm: Algorithm::Rsa(2048), ..wanted_key() }).contains("EC P-256 at creation and cannot become RSA 2048"));
+        let changed = |key| {
+            changed_fixed_field(
+                &record(),
+                &Wanted {
+                    key: Some(key),
+                    ..wanted()
+                },
+            )
+            .map(|r| r.to_string())
+            .unwrap()
+        };
+        assert!(
+            changed(WantedKey {
+                hsm: "h-2".into(),
+                hsm_name: "test".into(),
+                ..wanted_key()
+            })
+            .starts_with("The field spec.hsm was fixed as prod")
+        );
+        assert!(
+            changed(WantedKey {
+                key_name: "other".into(),
+                ..wanted_key()
+            })
+            .starts_with("The field spec.keyName")
+        );
+        assert!(
+            changed(WantedKey {
+                algorithm: Algorithm::Rsa(2048),
+                ..wanted_key()
+            })
+            .contains("EC P-256 at creation and cannot become RSA 2048")
+        );
     }
 
     #[test]
     fn sd17_another_spelling_of_the_same_key_name_is_no_change_of_it() {
-        let key = WantedKey { key_name: "SIGNING".into(), ..wanted_key() };
-        assert_eq!(reason(&Wanted { key: Some(key), ..wanted() }), None);
+        let key = WantedKey {
+            key_name: "SIGNING".into(),
+            ..wanted_key()
+        };
+        assert_eq!(
+            reason(&Wanted {
+                key: Some(key),
+                ..wanted()
+            }),
+            None
+        );
     }
 
     #[test]
     fn sd20_what_stands_may_be_stricter_but_not_looser() {
-        let unprotected = Record { purge_protection: false, ..record() };
+        let unprotected = Record {
+            purge_protection: false,
+            ..record()
+        };
         assert_eq!(adoption_difference(&unprotected, &wanted()), None);
-        let looser = Wanted { purge_protection: false, ..wanted() };
-        let named = Refusal::SnapshotDisagrees { field: "spec.purgeProtection".into(), deleted: "true".into(), standing: "false".into() };
+        let looser = Wanted {
+            purge_protection: false,
+            ..wanted()
+        };
+        let named = Refusal::SnapshotDisagrees {
+            field: "spec.purgeProtection".into(),
+            deleted: "true".into(),
+            standing: "false".into(),
+        };
         assert_eq!(adoption_difference(&record(), &looser), Some(named));
     }
 
     #[test]
     fn sd20_each_difference_ends_the_recovery_and_names_both_values() {
-        let key = WantedKey { algorithm: Algorithm::Oct(256), ..wanted_key() };
+        let key = WantedKey {
+            algorithm: Algorithm::Oct(256),
+            ..wanted_key()
+        };
         for (wanted, standing) in [
-            (Wanted { retention_days: 90, ..wanted() }, "90"),
-            (Wanted { soft_delete: false, ..wanted() }, "false"),
-            (Wanted { key: Some(key), ..wanted() }, "oct 256"),
+            (
+                Wanted {
+                    retention_days: 90,
+                    ..wanted()
+                },
+                "90",
+            ),
+            (
+                Wanted {
+                    soft_delete: false,
+                    ..wanted()
+                },
+                "false",
+            ),
+            (
+                Wanted {
+                    key: Some(key),
+                    ..wanted()
+                },
+                "oct 256",
+            ),
         ] {
             let refusal = adoption_difference(&record(), &wanted).unwrap();
             assert!(refusal.reason().is_final_for_recover(), "{refusal}");

@@ -37,7 +37,11 @@ pub struct ProxyCarries<'a> {
 }
 
 /// SD-07 Whether a proxy is nobody's: none of its origin's labels or annotations (by key), no owner and no finalizer.
-pub fn is_nobodys(proxy: &ProxyCarries<'_>, origin_labels: &[&str], origin_annotations: &[&str]) -> bool {
+pub fn is_nobodys(
+    proxy: &ProxyCarries<'_>,
+    origin_labels: &[&str],
+    origin_annotations: &[&str],
+) -> bool {
     let shares = |own: &[&str], origins: &[&str]| own.iter().any(|key| origins.contains(key));
     proxy.owner_references == 0
         && proxy.finalizers == 0
@@ -85,17 +89,38 @@ impl<'a> Claim<'a> {
             Subject::Hsm { .. } => None,
             Subject::Key { hsm, key_name, .. } => Some((hsm, key_name.as_str())),
         };
-        let Origin { namespace, name, .. } = &record.origin;
+        let Origin {
+            namespace, name, ..
+        } = &record.origin;
         let purge_time = record.dates.and_then(|dates| dates.scheduled_purge_time);
-        Self { origin: &record.origin, names: Names { kind: record.kind(), namespace, name, key }, state, purge_time, purgeable }
+        Self {
+            origin: &record.origin,
+            names: Names {
+                kind: record.kind(),
+                namespace,
+                name,
+                key,
+            },
+            state,
+            purge_time,
+            purgeable,
+        }
     }
 }
 
 /// SD-17 Who keeps these names from the object of that uid, as the refusal that it gets: the first other uid that holds one of them.
 /// Its own uid's claim, and one that is destroyed or abandoned, keep nothing from it.
-pub fn reserved<'a>(wanted: &Names<'_>, uid: &Uid, claims: impl IntoIterator<Item = Claim<'a>>) -> Option<Refusal> {
-    let mut others = claims.into_iter().filter(|claim| claim.origin.uid != *uid && holds_names(claim.state));
-    others.find(|claim| collides(wanted, &claim.names)).map(|claim| refusal(wanted, &claim))
+pub fn reserved<'a>(
+    wanted: &Names<'_>,
+    uid: &Uid,
+    claims: impl IntoIterator<Item = Claim<'a>>,
+) -> Option<Refusal> {
+    let mut others = claims
+        .into_iter()
+        .filter(|claim| claim.origin.uid != *uid && holds_names(claim.state));
+    others
+        .find(|claim| collides(wanted, &claim.names))
+        .map(|claim| refusal(wanted, &claim))
 }
 
 fn collides(wanted: &Names<'_>, held: &Names<'_>) -> bool {
@@ -108,20 +133,26 @@ fn same_resource(wanted: &Names<'_>, held: &Names<'_>) -> bool {
 
 fn same_key(wanted: &Names<'_>, held: &Names<'_>) -> bool {
     match (wanted.key, held.key) {
-        (Some((hsm, name)), Some((other_hsm, other))) => hsm == other_hsm && same_key_name(name, other),
+        (Some((hsm, name)), Some((other_hsm, other))) => {
+            hsm == other_hsm && same_key_name(name, other)
+        }
         _ => false,
     }
 }
 
 fn refusal(wanted: &Names<'_>, claim: &Claim<'_>) -> Refusal {
     match reads_as(claim.state) {
-        ReadsAs::Deleted if claim.purge_time.is_some() => Refusal::ObjectIsDeletedButRecoverable(Deleted {
-            kind: claim.names.kind,
-            origin: claim.origin.clone(),
-            purge_time: claim.purge_time,
-            purgeable: claim.purgeable,
-        }),
-        ReadsAs::Deleted | ReadsAs::Destroying => Refusal::PurgeInProgress { proxy: claim_proxy(claim) },
+        ReadsAs::Deleted if claim.purge_time.is_some() => {
+            Refusal::ObjectIsDeletedButRecoverable(Deleted {
+                kind: claim.names.kind,
+                origin: claim.origin.clone(),
+                purge_time: claim.purge_time,
+                purgeable: claim.purgeable,
+            })
+        }
+        ReadsAs::Deleted | ReadsAs::Destroying => Refusal::PurgeInProgress {
+            proxy: claim_proxy(claim),
+        },
         ReadsAs::Creating | ReadsAs::Live | ReadsAs::Gone => name_taken(wanted, claim),
     }
 }
@@ -132,11 +163,24 @@ fn claim_proxy(claim: &Claim<'_>) -> String {
 
 fn name_taken(wanted: &Names<'_>, claim: &Claim<'_>) -> Refusal {
     let name = match wanted.key {
-        Some((_, key)) if !same_resource(wanted, &claim.names) => format!("the key name {key} in this HSM"),
+        Some((_, key)) if !same_resource(wanted, &claim.names) => {
+            format!("the key name {key} in this HSM")
+        }
         _ => format!("the name {}", wanted.name),
     };
-    let Origin { namespace, name: holder, uid, .. } = claim.origin;
-    Refusal::NameTaken { name, holder: format!("the {} {namespace}/{holder} (uid {uid})", claim.names.kind.object()) }
+    let Origin {
+        namespace,
+        name: holder,
+        uid,
+        ..
+    } = claim.origin;
+    Refusal::NameTaken {
+        name,
+        holder: format!(
+            "the {} {namespace}/{holder} (uid {uid})",
+            claim.names.kind.object()
+        ),
+    }
 }
 
 /// What becomes of an HSM's name in DNS.
@@ -165,16 +209,36 @@ mod tests {
     use crate::softdelete::{Reason, RecordState};
 
     fn origin(name: &str, uid: &str) -> Origin {
-        Origin { namespace: "payments".into(), namespace_uid: "n-1".into(), name: name.into(), uid: uid.into() }
+        Origin {
+            namespace: "payments".into(),
+            namespace_uid: "n-1".into(),
+            name: name.into(),
+            uid: uid.into(),
+        }
     }
 
     fn names<'a>(name: &'a str, key: Option<(&'a RecordId, &'a str)>) -> Names<'a> {
-        Names { kind: if key.is_some() { Kind::Key } else { Kind::Hsm }, namespace: "payments", name, key }
+        Names {
+            kind: if key.is_some() { Kind::Key } else { Kind::Hsm },
+            namespace: "payments",
+            name,
+            key,
+        }
     }
 
-    fn claim<'a>(origin: &'a Origin, key: Option<(&'a RecordId, &'a str)>, state: RecordState) -> Claim<'a> {
+    fn claim<'a>(
+        origin: &'a Origin,
+        key: Option<(&'a RecordId, &'a str)>,
+        state: RecordState,
+    ) -> Claim<'a> {
         let purge_time = DateTime::from_timestamp(1_800_000_000, 0);
-        Claim { origin, names: names(&origin.name, key), state, purge_time, purgeable: true }
+        Claim {
+            origin,
+            names: names(&origin.name, key),
+            state,
+            purge_time,
+            purgeable: true,
+        }
     }
 
     fn reason(wanted: &Names<'_>, claims: &[Claim<'_>]) -> Option<Reason> {
@@ -200,11 +264,26 @@ mod tests {
     #[test]
     fn sd07_a_proxy_with_its_origins_labels_an_owner_or_a_finalizer_is_not_nobodys() {
         let nobodys = |proxy: ProxyCarries<'_>| is_nobodys(&proxy, &["app"], &["helm"]);
-        assert!(nobodys(ProxyCarries { labels: &["ours"], ..ProxyCarries::default() }));
-        assert!(!nobodys(ProxyCarries { labels: &["ours", "app"], ..ProxyCarries::default() }));
-        assert!(!nobodys(ProxyCarries { annotations: &["helm"], ..ProxyCarries::default() }));
-        assert!(!nobodys(ProxyCarries { owner_references: 1, ..ProxyCarries::default() }));
-        assert!(!nobodys(ProxyCarries { finalizers: 1, ..ProxyCarries::default() }));
+        assert!(nobodys(ProxyCarries {
+            labels: &["ours"],
+            ..ProxyCarries::default()
+        }));
+        assert!(!nobodys(ProxyCarries {
+            labels: &["ours", "app"],
+            ..ProxyCarries::default()
+        }));
+        assert!(!nobodys(ProxyCarries {
+            annotations: &["helm"],
+            ..ProxyCarries::default()
+        }));
+        assert!(!nobodys(ProxyCarries {
+            owner_references: 1,
+            ..ProxyCarries::default()
+        }));
+        assert!(!nobodys(ProxyCarries {
+            finalizers: 1,
+            ..ProxyCarries::default()
+        }));
     }
 
     #[test]
@@ -213,11 +292,19 @@ mod tests {
         for state in RecordState::ALL {
             let expected = match state {
                 RecordState::Tombstone | RecordState::Abandoned => None,
-                RecordState::Sealing | RecordState::Deleted => Some(Reason::ObjectIsDeletedButRecoverable),
+                RecordState::Sealing | RecordState::Deleted => {
+                    Some(Reason::ObjectIsDeletedButRecoverable)
+                }
                 RecordState::Destroying => Some(Reason::PurgeInProgress),
-                RecordState::Creating | RecordState::Live | RecordState::Opening => Some(Reason::NameTaken),
+                RecordState::Creating | RecordState::Live | RecordState::Opening => {
+                    Some(Reason::NameTaken)
+                }
             };
-            assert_eq!(reason(&names("prod", None), &[claim(&old, None, state)]), expected, "{state:?}");
+            assert_eq!(
+                reason(&names("prod", None), &[claim(&old, None, state)]),
+                expected,
+                "{state:?}"
+            );
         }
     }
 
@@ -227,7 +314,10 @@ mod tests {
         let old = origin("old-resource", "u-1");
         let held = [claim(&old, Some((&hsm, "Signing")), RecordState::Deleted)];
         let wants = |hsm, key| reason(&names("new-resource", Some((hsm, key))), &held);
-        assert_eq!(wants(&hsm, "sIGNING"), Some(Reason::ObjectIsDeletedButRecoverable));
+        assert_eq!(
+            wants(&hsm, "sIGNING"),
+            Some(Reason::ObjectIsDeletedButRecoverable)
+        );
         assert_eq!(wants(&other, "Signing"), None);
         assert_eq!(wants(&hsm, "Signing2"), None);
     }
@@ -235,7 +325,10 @@ mod tests {
     #[test]
     fn sd17_of_two_live_resources_the_one_that_the_record_names_holds_the_key() {
         let hsm = RecordId::from("h-1");
-        let (first, second) = (origin("first", "u-1"), names("second", Some((&hsm, "signing"))));
+        let (first, second) = (
+            origin("first", "u-1"),
+            names("second", Some((&hsm, "signing"))),
+        );
         let held = [claim(&first, Some((&hsm, "signing")), RecordState::Live)];
         assert_eq!(reason(&second, &held), Some(Reason::NameTaken));
         let own = names("first", Some((&hsm, "signing")));
@@ -247,15 +340,30 @@ mod tests {
         let hsm = RecordId::from("h-1");
         let first = origin("first", "u-1");
         let held = claim(&first, Some((&hsm, "signing")), RecordState::Live);
-        let told = reserved(&names("second", Some((&hsm, "signing"))), &"u-2".into(), [held]).unwrap().to_string();
-        assert!(told.contains("key name signing") && told.contains("HsmKey payments/first (uid u-1)"), "{told}");
+        let told = reserved(
+            &names("second", Some((&hsm, "signing"))),
+            &"u-2".into(),
+            [held],
+        )
+        .unwrap()
+        .to_string();
+        assert!(
+            told.contains("key name signing") && told.contains("HsmKey payments/first (uid u-1)"),
+            "{told}"
+        );
     }
 
     #[test]
     fn sd02_the_namesake_of_a_direct_purge_waits_for_its_end() {
         let old = origin("prod", "u-1");
-        let direct = Claim { purge_time: None, ..claim(&old, None, RecordState::Deleted) };
-        assert_eq!(reason(&names("prod", None), &[direct]), Some(Reason::PurgeInProgress));
+        let direct = Claim {
+            purge_time: None,
+            ..claim(&old, None, RecordState::Deleted)
+        };
+        assert_eq!(
+            reason(&names("prod", None), &[direct]),
+            Some(Reason::PurgeInProgress)
+        );
     }
 
     #[test]

@@ -70,7 +70,9 @@ pub struct LettingGo {
 /// SD-03 Whether the finalizer may go: nothing was made, or nothing is left, or the proxy is there and the material refuses every use.
 pub fn may_let_go(facts: &LettingGo) -> bool {
     match facts.state {
-        ObjectState::Waiting => facts.record.is_none_or(|state| reads_as(state) != ReadsAs::Creating),
+        ObjectState::Waiting => facts
+            .record
+            .is_none_or(|state| reads_as(state) != ReadsAs::Creating),
         ObjectState::Purged => facts.record != Some(RecordState::Destroying),
         ObjectState::Active | ObjectState::SoftDeleted => facts.proxy && refuses_use(facts),
     }
@@ -97,8 +99,13 @@ pub enum Act {
 /// SD-04 What a state allows: a soft-deleted object can only be listed, read, recovered or purged, and its date is moved by nobody.
 pub const fn allows(state: ObjectState, act: Act) -> bool {
     match state {
-        ObjectState::SoftDeleted => matches!(act, Act::List | Act::Read | Act::Recover | Act::Purge),
-        ObjectState::Active => matches!(act, Act::Use | Act::Edit | Act::Delete | Act::List | Act::Read),
+        ObjectState::SoftDeleted => {
+            matches!(act, Act::List | Act::Read | Act::Recover | Act::Purge)
+        }
+        ObjectState::Active => matches!(
+            act,
+            Act::Use | Act::Edit | Act::Delete | Act::List | Act::Read
+        ),
         ObjectState::Waiting => matches!(act, Act::Edit | Act::Delete | Act::List | Act::Read),
         ObjectState::Purged => false,
     }
@@ -156,7 +163,11 @@ pub fn material(facts: &MaterialFacts) -> Result<Material, Reason> {
 
 /// An abandoned one was never proved destroyed.
 fn gone(record: Option<RecordState>) -> Reason {
-    if record == Some(RecordState::Abandoned) { Reason::MaterialMissing } else { Reason::MaterialDestroyed }
+    if record == Some(RecordState::Abandoned) {
+        Reason::MaterialMissing
+    } else {
+        Reason::MaterialDestroyed
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +176,11 @@ mod tests {
     use ObjectState as O;
 
     fn facts(status: bool, record: Option<RecordState>, found: Found) -> MaterialFacts {
-        MaterialFacts { status_names_material: status, record, found }
+        MaterialFacts {
+            status_names_material: status,
+            record,
+            found,
+        }
     }
 
     #[test]
@@ -180,22 +195,47 @@ mod tests {
     fn sd01_each_record_state_is_one_state() {
         let states = RecordState::ALL.map(|record| object_state(Some(record), true));
         use O::*;
-        assert_eq!(states, [Active, Active, SoftDeleted, SoftDeleted, Active, Purged, Purged, Purged]);
+        assert_eq!(
+            states,
+            [
+                Active,
+                Active,
+                SoftDeleted,
+                SoftDeleted,
+                Active,
+                Purged,
+                Purged,
+                Purged
+            ]
+        );
     }
 
     #[test]
     fn sd01_exactly_four_edges_exist_and_none_leaves_purged() {
         let edges = [Edge::Make, Edge::Delete, Edge::Recover, Edge::Purge];
-        let all: Vec<_> = O::ALL.iter().flat_map(|s| edges.map(|e| (*s, after(*s, e)))).filter(|(_, to)| to.is_some()).collect();
+        let all: Vec<_> = O::ALL
+            .iter()
+            .flat_map(|s| edges.map(|e| (*s, after(*s, e))))
+            .filter(|(_, to)| to.is_some())
+            .collect();
         assert_eq!(all.len(), 4);
         assert!(all.iter().all(|(from, _)| *from != O::Purged));
     }
 
     #[test]
     fn sd01_an_edge_agrees_with_the_records_edges() {
-        assert_eq!(after(O::SoftDeleted, Edge::Recover), Some(object_state(Some(RecordState::Opening), false)));
-        assert_eq!(after(O::Active, Edge::Delete), Some(object_state(Some(RecordState::Sealing), false)));
-        assert_eq!(after(O::SoftDeleted, Edge::Purge), Some(object_state(Some(RecordState::Destroying), false)));
+        assert_eq!(
+            after(O::SoftDeleted, Edge::Recover),
+            Some(object_state(Some(RecordState::Opening), false))
+        );
+        assert_eq!(
+            after(O::Active, Edge::Delete),
+            Some(object_state(Some(RecordState::Sealing), false))
+        );
+        assert_eq!(
+            after(O::SoftDeleted, Edge::Purge),
+            Some(object_state(Some(RecordState::Destroying), false))
+        );
     }
 
     #[test]
@@ -206,40 +246,103 @@ mod tests {
 
     #[test]
     fn sd03_the_finalizer_stays_until_the_proxy_is_there_and_the_material_sealed() {
-        let sealed = LettingGo { state: O::SoftDeleted, proxy: true, record: Some(RecordState::Deleted), missing: false, hsm_sealed: false };
+        let sealed = LettingGo {
+            state: O::SoftDeleted,
+            proxy: true,
+            record: Some(RecordState::Deleted),
+            missing: false,
+            hsm_sealed: false,
+        };
         assert!(may_let_go(&sealed));
-        assert!(!may_let_go(&LettingGo { proxy: false, ..sealed }));
-        assert!(!may_let_go(&LettingGo { record: Some(RecordState::Sealing), ..sealed }));
-        assert!(!may_let_go(&LettingGo { state: O::Active, record: Some(RecordState::Live), ..sealed }));
+        assert!(!may_let_go(&LettingGo {
+            proxy: false,
+            ..sealed
+        }));
+        assert!(!may_let_go(&LettingGo {
+            record: Some(RecordState::Sealing),
+            ..sealed
+        }));
+        assert!(!may_let_go(&LettingGo {
+            state: O::Active,
+            record: Some(RecordState::Live),
+            ..sealed
+        }));
     }
 
     #[test]
     fn sd27_in_a_sealed_hsm_no_delete_waits_but_the_proxy_must_be_there() {
-        let key = LettingGo { state: O::SoftDeleted, proxy: true, record: Some(RecordState::Sealing), missing: false, hsm_sealed: true };
+        let key = LettingGo {
+            state: O::SoftDeleted,
+            proxy: true,
+            record: Some(RecordState::Sealing),
+            missing: false,
+            hsm_sealed: true,
+        };
         assert!(may_let_go(&key));
-        assert!(!may_let_go(&LettingGo { proxy: false, ..key }));
+        assert!(!may_let_go(&LettingGo {
+            proxy: false,
+            ..key
+        }));
     }
 
     #[test]
     fn sd28_one_whose_material_is_missing_is_let_go_with_its_proxy() {
-        let lost = LettingGo { state: O::Active, proxy: true, record: None, missing: true, hsm_sealed: false };
+        let lost = LettingGo {
+            state: O::Active,
+            proxy: true,
+            record: None,
+            missing: true,
+            hsm_sealed: false,
+        };
         assert!(may_let_go(&lost));
-        assert!(!may_let_go(&LettingGo { proxy: false, ..lost }));
+        assert!(!may_let_go(&LettingGo {
+            proxy: false,
+            ..lost
+        }));
     }
 
     #[test]
     fn sd01_a_waiting_object_is_let_go_once_what_was_begun_is_ended() {
-        let waiting = LettingGo { state: O::Waiting, proxy: false, record: None, missing: false, hsm_sealed: false };
+        let waiting = LettingGo {
+            state: O::Waiting,
+            proxy: false,
+            record: None,
+            missing: false,
+            hsm_sealed: false,
+        };
         assert!(may_let_go(&waiting));
-        assert!(!may_let_go(&LettingGo { record: Some(RecordState::Creating), ..waiting }));
-        assert!(!may_let_go(&LettingGo { state: O::Purged, record: Some(RecordState::Destroying), ..waiting }));
-        assert!(may_let_go(&LettingGo { state: O::Purged, record: Some(RecordState::Tombstone), ..waiting }));
+        assert!(!may_let_go(&LettingGo {
+            record: Some(RecordState::Creating),
+            ..waiting
+        }));
+        assert!(!may_let_go(&LettingGo {
+            state: O::Purged,
+            record: Some(RecordState::Destroying),
+            ..waiting
+        }));
+        assert!(may_let_go(&LettingGo {
+            state: O::Purged,
+            record: Some(RecordState::Tombstone),
+            ..waiting
+        }));
     }
 
     #[test]
     fn sd04_a_deleted_object_can_only_be_listed_read_recovered_or_purged() {
-        let acts = [Act::Use, Act::Edit, Act::Delete, Act::List, Act::Read, Act::Recover, Act::Purge, Act::Reschedule];
-        let allowed: Vec<_> = acts.into_iter().filter(|act| allows(O::SoftDeleted, *act)).collect();
+        let acts = [
+            Act::Use,
+            Act::Edit,
+            Act::Delete,
+            Act::List,
+            Act::Read,
+            Act::Recover,
+            Act::Purge,
+            Act::Reschedule,
+        ];
+        let allowed: Vec<_> = acts
+            .into_iter()
+            .filter(|act| allows(O::SoftDeleted, *act))
+            .collect();
         assert_eq!(allowed, [Act::List, Act::Read, Act::Recover, Act::Purge]);
     }
 
@@ -274,20 +377,40 @@ mod tests {
     #[test]
     fn sd28_material_that_is_gone_has_three_names() {
         let live = Some(RecordState::Live);
-        assert_eq!(material(&facts(true, Some(RecordState::Tombstone), Found::Not)), Err(Reason::MaterialDestroyed));
-        assert_eq!(material(&facts(false, live, Found::Not)), Err(Reason::MaterialMissing));
-        assert_eq!(material(&facts(true, None, Found::Not)), Err(Reason::MaterialMissing));
-        assert_eq!(material(&facts(true, live, Found::BackendUnknown)), Err(Reason::BackendUnknown));
+        assert_eq!(
+            material(&facts(true, Some(RecordState::Tombstone), Found::Not)),
+            Err(Reason::MaterialDestroyed)
+        );
+        assert_eq!(
+            material(&facts(false, live, Found::Not)),
+            Err(Reason::MaterialMissing)
+        );
+        assert_eq!(
+            material(&facts(true, None, Found::Not)),
+            Err(Reason::MaterialMissing)
+        );
+        assert_eq!(
+            material(&facts(true, live, Found::BackendUnknown)),
+            Err(Reason::BackendUnknown)
+        );
     }
 
     #[test]
     fn sd28_nothing_is_claimed_destroyed_of_what_was_abandoned() {
-        assert_eq!(material(&facts(true, Some(RecordState::Abandoned), Found::Not)), Err(Reason::MaterialMissing));
+        assert_eq!(
+            material(&facts(true, Some(RecordState::Abandoned), Found::Not)),
+            Err(Reason::MaterialMissing)
+        );
     }
 
     #[test]
     fn sd28_a_backend_that_does_not_answer_is_waited_for_whatever_was_there() {
-        for record in [None, Some(RecordState::Creating), Some(RecordState::Live), Some(RecordState::Deleted)] {
+        for record in [
+            None,
+            Some(RecordState::Creating),
+            Some(RecordState::Live),
+            Some(RecordState::Deleted),
+        ] {
             let waits = material(&facts(false, record, Found::BackendUnavailable));
             assert_eq!(waits, Err(Reason::BackendUnavailable), "{record:?}");
         }
