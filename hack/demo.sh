@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The demo: builds what it needs, starts a throw-away control plane and the operator, and tells the story in
+# hack/demo/story.sh with the real kubectl. CLUSTER=current tells it in the cluster of your KUBECONFIG instead.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=env.sh
+. hack/env.sh
+
+echo "Building the operator, and a control plane to run it in, where they are not built yet (usually 8 minutes the first time, seconds after)."
+controlplane/build.sh >"$MHSM_CACHE/controlplane.log" 2>&1 &
+plane=$!
+trap 'kill $plane 2>/dev/null || true' EXIT
+cargo build --quiet --locked --bin managed-hsm-operator --example plane
+if ! wait $plane; then
+  cat "$MHSM_CACHE/controlplane.log" >&2
+  exit 1
+fi
+trap - EXIT
+export OPERATOR=$CARGO_TARGET_DIR/debug/managed-hsm-operator
+
+if [ "${CLUSTER:-}" != current ]; then
+  echo "Starting etcd, kube-apiserver and kube-controller-manager on loopback (usually 6 seconds)."
+  exec "$CARGO_TARGET_DIR/debug/examples/plane" run -- hack/demo/story.sh
+fi
+
+[ -n "${KUBECONFIG:-}" ] || { echo "CLUSTER=current needs KUBECONFIG to be set, so that no cluster is changed by accident." >&2; exit 1; }
+# Two operators with two stores would each take the other's material for lost.
+if kubectl get crd managedhsms.managedhsm.dev >/dev/null 2>&1; then
+  echo "This cluster has our CRDs already: the demo does not mix with an operator that may be at work there." >&2
+  exit 1
+fi
+kubectl apply --server-side -f crds/
+kubectl wait --for=condition=Established --timeout=60s -f crds/
+code=0
+hack/demo/story.sh || code=$?
+kubectl delete namespace demo --ignore-not-found --wait=false
+echo "The demo's CRDs are still there; with them away every trace is gone: kubectl delete -f crds/"
+exit $code

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# The story itself, for whatever cluster KUBECONFIG names. Ends with an error unless the recovered key is the
+# deleted one. OPERATOR names the operator's executable.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/mhsm-demo-XXXXXX")
+bold='' dim='' plain=''
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[36m' plain=$'\e[0m'; fi
+
+tell() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+
+kubectl_() { command kubectl --namespace demo "$@"; }
+
+# Shows a kubectl command, then what it prints.
+run() {
+  printf '%s$ kubectl %s%s\n' "$dim" "$*" "$plain"
+  kubectl_ "$@"
+}
+
+thumbprint() { kubectl_ get hsmkey invoice-signing -o jsonpath='{.status.versions[0].thumbprint}'; }
+
+finish() {
+  local code=$?
+  [ -z "${operator:-}" ] || { kill "$operator" 2>/dev/null; wait "$operator" 2>/dev/null; } || true
+  if [ $code != 0 ]; then
+    printf '\nThe story broke off. What stands in the cluster, and what the operator said last:\n' >&2
+    kubectl_ get hsm -o wide >&2 || true
+    tail -n 30 "$work/operator.log" >&2 || true
+  fi
+  rm -rf "$work"
+  exit $code
+}
+trap finish EXIT
+
+start_operator() {
+  mkdir -m 700 "$work/data" "$work/pins"
+  local name
+  for name in so user; do
+    (umask 077 && head -c 18 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '\n' >"$work/pins/$name")
+  done
+  "$OPERATOR" run --data-dir "$work/data" --pin-dir "$work/pins" --metrics-addr 127.0.0.1:0 >"$work/operator.log" 2>&1 &
+  operator=$!
+}
+
+echo
+start_operator
+command kubectl create namespace demo >/dev/null
+
+tell "An HSM is a manifest, and so is each key in it. The operator makes both."
+run apply -f "$here/payments.yaml"
+run wait --for=condition=Ready --timeout=60s managedhsm/payments hsmkey --all
+run get hsm
+
+tell "The key's public half has a thumbprint. It will tell us whether we get the same key back."
+run get hsmkey invoice-signing -o 'jsonpath={.status.versions[0].thumbprint}{"\n"}'
+before=$(thumbprint)
+[ -n "$before" ] || { echo "the key is ready and shows no thumbprint" >&2; exit 1; }
+
+tell "Somebody deletes the key. The resource is gone at once, and its material refuses every use."
+run delete hsmkey invoice-signing --timeout=60s
+
+tell "But it is not destroyed: a stored record of it stands until the day of its purge."
+run get deletedhsmkeys
+uid=$(kubectl_ get deletedhsmkey demo.invoice-signing -o jsonpath='{.spec.origin.uid}')
+
+tell "A Recover names the deleted key by its uid, so that it can mean no other."
+recover=$(sed "s/UID/$uid/" "$here/recover.yaml")
+printf '%s$ kubectl apply -f - <<END\n%s\nEND%s\n' "$dim" "$recover" "$plain"
+kubectl_ apply -f - <<<"$recover"
+run wait --for=condition=Complete --timeout=60s recover/invoice-signing-back
+run wait --for=condition=Ready --timeout=60s hsmkey/invoice-signing
+
+tell "It is back, and it is the very same key."
+run get hsmkey invoice-signing -o 'jsonpath={.status.versions[0].thumbprint}{"\n"}'
+after=$(thumbprint)
+if [ "$before" != "$after" ]; then
+  echo "NOT the same key: it was $before and is $after" >&2
+  exit 1
+fi
+printf '%s = %s\n' "$before" "$after"
