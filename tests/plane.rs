@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
-use testplane::{Options, Plane, Server, borrow, eventually};
+use testplane::{Options, Plane, Server, borrow, eventually, shared};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -54,6 +54,29 @@ async fn a_namespace_gets_its_service_account_and_goes_when_it_is_deleted() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shared_plane_serves_the_projects_six_kinds() {
+    let plane = shared().await;
+    let list = [
+        "api-resources",
+        "--api-group=managedhsm.dev",
+        "--categories=hsm",
+        "--output=name",
+    ];
+    let printed = plane.kubectl(&list, "").await.ok();
+    let mut kinds: Vec<&str> = printed.lines().collect();
+    kinds.sort_unstable();
+    let wanted = [
+        "deletedhsmkeys",
+        "deletedmanagedhsms",
+        "hsmkeys",
+        "managedhsms",
+        "purges",
+        "recovers",
+    ];
+    assert_eq!(kinds, wanted.map(|kind| format!("{kind}.managedhsm.dev")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

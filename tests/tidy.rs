@@ -136,13 +136,27 @@ fn unsafe_code_stands_only_where_pkcs11_is_spoken() {
 #[test]
 fn product_code_does_not_panic() {
     // Clippy finds the calls in whatever such a root reaches; this finds a root that lost the lint.
-    let roots: Vec<Source> = source::product().into_iter().filter(Source::is_crate_root).collect();
+    let roots: Vec<Source> = source::product()
+        .into_iter()
+        .filter(Source::is_crate_root)
+        .collect();
     assert!(roots.len() >= 2, "src/lib.rs and src/main.rs at least");
     for root in roots {
         let start = root.text.find("#![cfg_attr(").unwrap_or(root.text.len());
         let attribute = root.text[start..].split(")]").next().unwrap();
-        for lint in ["not(test)", "warn(", "clippy::unwrap_used", "clippy::expect_used", "clippy::panic", "clippy::unreachable"] {
-            assert!(attribute.contains(lint), "{} must begin like src/lib.rs: it lacks {lint}", root.path);
+        for lint in [
+            "not(test)",
+            "warn(",
+            "clippy::unwrap_used",
+            "clippy::expect_used",
+            "clippy::panic",
+            "clippy::unreachable",
+        ] {
+            assert!(
+                attribute.contains(lint),
+                "{} must begin like src/lib.rs: it lacks {lint}",
+                root.path
+            );
         }
     }
 }
@@ -202,7 +216,8 @@ fn each_function_of_the_specification_begins_with_its_rule() {
         .filter(|file| file.room() == "softdelete")
     {
         for (line, name, doc) in file.public_functions() {
-            if rules::leading_ids(&doc).is_empty() {
+            let excused = rules::WITHOUT_RULE.iter().any(|(known, _)| *known == name);
+            if rules::leading_ids(&doc).is_empty() && !excused {
                 broken.push(format!("{}:{line}: {name}", file.path));
             }
         }
