@@ -36,6 +36,55 @@ async fn what_is_out_of_its_bounds_is_refused_with_422() {
     }
 }
 
+/// One object that the types cannot read would hide all others of its kind from the operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_server_lets_in_the_types_can_read() {
+    let plane = shared().await;
+    let (client, namespace) = (plane.client().await, plane.namespace("odd").await);
+    let odd = [
+        json!({"tags": {"t": null}}),
+        json!({"tags": null, "operations": null, "enabled": null, "createMode": null}),
+        json!({"operations": [null]}),
+        json!({"operations": "sign"}),
+        json!({"versions": 1.0}),
+        json!({"versions": 1e1}),
+        json!({"versions": 1.5}),
+        json!({"versions": "1"}),
+        json!({"retentionDays": 4_294_967_306_i64}),
+        json!({"expires": "2026-01-01T00:00:00+30:00"}),
+        json!({"expires": "2026-01-01T00:00:00x5Z"}),
+        json!({"expires": "2026-01-01t00:00:00z"}),
+        json!({"expires": "2026-02-30T00:00:00Z"}),
+        json!({"expires": "2026-01-01T24:00:00Z"}),
+        json!({"expires": "0000-01-01T00:00:00Z"}),
+        json!({"expires": "2026-06-30T23:59:60Z"}),
+        json!({"unknown": {"deep": [1]}}),
+    ];
+    let mut let_in = Vec::new();
+    for (index, more) in odd.into_iter().enumerate() {
+        let mut spec = json!({"hsm": "abc", "keyType": "EC", "curve": "P-256"});
+        more.as_object()
+            .into_iter()
+            .flatten()
+            .for_each(|(key, value)| spec[key] = value.clone());
+        let key = manifest("HsmKey", &format!("k{index}"), spec);
+        let answer = post(&client, &namespace, &key, &PostParams::default()).await;
+        match answer {
+            Ok(_) => let_in.push(more.to_string()),
+            Err((code, message)) => assert_eq!(code, 422, "{message}"),
+        }
+    }
+    let keys = Api::<HsmKey>::namespaced(client, &namespace)
+        .list(&Default::default())
+        .await;
+    let keys = keys.unwrap_or_else(|error| panic!("{error}\nlet in: {let_in:#?}"));
+    assert_eq!(keys.items.len(), let_in.len());
+    assert!(
+        let_in.contains(&json!({"versions": 1.0}).to_string()),
+        "{let_in:#?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sample_is_accepted_with_no_unknown_field() {
     let plane = shared().await;

@@ -103,6 +103,7 @@ fn whole_numbers(value: &mut Yaml) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{GROUP, VERSION};
     use super::*;
 
     #[test]
@@ -122,6 +123,10 @@ mod tests {
                 "purges.managedhsm.dev",
             ]
         );
+        for crd in crds() {
+            assert_eq!(crd.spec.group, GROUP);
+            assert_eq!(crd.spec.versions[0].name, VERSION);
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct DeletedManagedHsmSpec {
     pub purge_protection: bool,
     /// Its recovery level when it was deleted.
     pub recovery_level: RecoveryLevel,
-    /// How long a day lasts; only where that is not 24 hours (demonstrations and tests).
+    /// How long a day lasts, such as 1s; only where that is not 24 hours (demonstrations and tests).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub day_length: Option<String>,

@@ -123,10 +123,10 @@ pub struct HsmKeySpec {
     /// Whether the key service lets the key sign, encrypt and wrap. It verifies, decrypts and unwraps all the same.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Before this date the key refuses to sign, encrypt and wrap.
+    /// Before this date (UTC, such as 2027-01-01T00:00:00Z) the key refuses to sign, encrypt and wrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
-    /// From this date on the key refuses to sign, encrypt and wrap.
+    /// From this date on (UTC, such as 2028-01-01T00:00:00Z) the key refuses to sign, encrypt and wrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
     /// Free text for people and tools: at most 15 tags, names and values of at most 256 characters.

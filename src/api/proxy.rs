@@ -67,6 +67,7 @@ pub struct Recovering {
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// The version in which the rest is written.
+    #[serde(default)]
     pub api_version: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

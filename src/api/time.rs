@@ -87,7 +87,14 @@ impl JsonSchema for Time {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
+        // The format alone lets dates through that no parser reads (offsets of 30 hours, `00:00:00x5Z`): one such
+        // object would make the list of all unreadable.
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "maxLength": 20,
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+        })
     }
 }
 
