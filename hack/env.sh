@@ -54,7 +54,7 @@ if [ -z "${LIBCLANG_PATH:-}" ]; then
     if ! [ -e "$wheel/libclang.so" ]; then
       command -v python3 >/dev/null || missing "libclang is missing, and so is python3, which could fetch it." "sudo apt-get install libclang-dev"
       echo "fetching libclang into the cache (usually 10 s, once) ..." >&2
-      python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$MHSM_CACHE/libclang" libclang==18.1.1 >&2 ||
+      python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$MHSM_CACHE/libclang" libclang==18.1.1 >&2 ||
         missing "libclang is missing and pip could not fetch it." "sudo apt-get install libclang-dev"
     fi
     LIBCLANG_PATH=$wheel
