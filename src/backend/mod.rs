@@ -5,8 +5,14 @@
 //! have worked: after any effect the caller looks again. Every effect is idempotent in the sense of its comment.
 
 #[forbid(unsafe_code)]
+pub mod jwk;
+#[forbid(unsafe_code)]
+pub mod ledger;
+#[forbid(unsafe_code)]
 pub mod memory;
 pub mod pkcs11;
+#[forbid(unsafe_code)]
+pub mod pool;
 
 /// 16 bytes derived from uid and version, never reused: the CKA_ID. As 32 hex digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
