@@ -2,8 +2,8 @@
 //! need a public key only, so that a proof never rests on the module's own word.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rsa::{BigUint, Oaep, Pkcs1v15Sign, RsaPublicKey, sha2::Sha256, traits::PublicKeyParts};
-use sha2::Digest;
+use rsa::{BigUint, Oaep, Pkcs1v15Sign, RsaPublicKey, traits::PublicKeyParts};
+use sha2::{Digest, Sha256};
 
 use super::{Algorithm, Fingerprint, PublicKey};
 
@@ -64,17 +64,23 @@ impl Algorithm {
 
     /// The RSA algorithm of that modulus size.
     pub fn rsa(bits: usize) -> Option<Algorithm> {
-        Algorithm::ALL.into_iter().find(|it| it.kty() == "RSA" && it.bits() == bits)
+        Algorithm::ALL
+            .into_iter()
+            .find(|it| it.kty() == "RSA" && it.bits() == bits)
     }
 
     /// The curve of that JWK name.
     pub fn ec(crv: &str) -> Option<Algorithm> {
-        Algorithm::ALL.into_iter().find(|it| it.curve() == Some(crv))
+        Algorithm::ALL
+            .into_iter()
+            .find(|it| it.curve() == Some(crv))
     }
 
     /// The AES key of that size.
     pub fn oct(bits: usize) -> Option<Algorithm> {
-        Algorithm::ALL.into_iter().find(|it| it.kty() == "oct" && it.bits() == bits)
+        Algorithm::ALL
+            .into_iter()
+            .find(|it| it.kty() == "oct" && it.bits() == bits)
     }
 }
 
@@ -84,7 +90,11 @@ impl PublicKey {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {
             PublicKey::Rsa { n, e } => {
-                vec![("e", text(trim(e))), ("kty", "RSA".to_owned()), ("n", text(trim(n)))]
+                vec![
+                    ("e", text(trim(e))),
+                    ("kty", "RSA".to_owned()),
+                    ("n", text(trim(n))),
+                ]
             }
             PublicKey::Ec { curve, x, y } => vec![
                 ("crv", curve.curve().unwrap_or_default().to_owned()),
@@ -97,7 +107,10 @@ impl PublicKey {
 
     /// The key as a JWK object with its required members: `kty` with `n`, `e`, or with `crv`, `x`, `y`.
     pub fn to_jwk(&self) -> serde_json::Map<String, serde_json::Value> {
-        self.members().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+        self.members()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect()
     }
 
     /// The key that a JWK object shows; None if it is none of ours, or not whole.
@@ -105,11 +118,18 @@ impl PublicKey {
         let text = |name: &str| jwk.get(name).and_then(|it| it.as_str());
         let bytes = |name: &str| text(name).and_then(|it| URL_SAFE_NO_PAD.decode(it).ok());
         match text("kty")? {
-            "RSA" => Some(PublicKey::Rsa { n: bytes("n")?, e: bytes("e")? }),
+            "RSA" => Some(PublicKey::Rsa {
+                n: bytes("n")?,
+                e: bytes("e")?,
+            }),
             "EC" => {
                 let curve = Algorithm::ec(text("crv")?)?;
                 let (x, y) = (bytes("x")?, bytes("y")?);
-                (x.len() == curve.bytes() && y.len() == curve.bytes()).then_some(PublicKey::Ec { curve, x, y })
+                (x.len() == curve.bytes() && y.len() == curve.bytes()).then_some(PublicKey::Ec {
+                    curve,
+                    x,
+                    y,
+                })
             }
             _ => None,
         }
@@ -117,8 +137,11 @@ impl PublicKey {
 
     /// RFC 7638 with SHA-256.
     pub fn thumbprint(&self) -> [u8; 32] {
-        let members: Vec<String> =
-            self.members().iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let members: Vec<String> = self
+            .members()
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":\"{value}\""))
+            .collect();
         Sha256::digest(format!("{{{}}}", members.join(","))).into()
     }
 
@@ -132,7 +155,12 @@ impl PublicKey {
         match self {
             PublicKey::Rsa { n, e } => verify_rsa(n, e, digest, signature),
             PublicKey::Ec { curve, x, y } => {
-                let point = [&[4], padded(x, curve.bytes()).as_slice(), padded(y, curve.bytes()).as_slice()].concat();
+                let point = [
+                    &[4],
+                    padded(x, curve.bytes()).as_slice(),
+                    padded(y, curve.bytes()).as_slice(),
+                ]
+                .concat();
                 match curve {
                     Algorithm::P256 => verify_ec::p256(&point, digest, signature),
                     Algorithm::P384 => verify_ec::p384(&point, digest, signature),
@@ -145,9 +173,13 @@ impl PublicKey {
 
     /// `plain` under this RSA key, OAEP with SHA-1 and no label: the known answer of a decryption. None for EC, or if it is too long.
     pub fn encrypt_oaep(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let PublicKey::Rsa { n, e } = self else { return None };
+        let PublicKey::Rsa { n, e } = self else {
+            return None;
+        };
         // The rsa crate still takes its random numbers by rand_core 0.6, which it brings along.
-        rsa_key(n, e)?.encrypt(&mut rsa::rand_core::OsRng, Oaep::new::<rsa::sha1::Sha1>(), plain).ok()
+        rsa_key(n, e)?
+            .encrypt(&mut rsa::rand_core::OsRng, Oaep::new::<sha1::Sha1>(), plain)
+            .ok()
     }
 }
 
@@ -158,11 +190,13 @@ fn rsa_key(n: &[u8], e: &[u8]) -> Option<RsaPublicKey> {
 fn verify_rsa(n: &[u8], e: &[u8], digest: &[u8], signature: &[u8]) -> bool {
     let scheme = match digest.len() {
         32 => Pkcs1v15Sign::new::<Sha256>(),
-        48 => Pkcs1v15Sign::new::<rsa::sha2::Sha384>(),
-        64 => Pkcs1v15Sign::new::<rsa::sha2::Sha512>(),
+        48 => Pkcs1v15Sign::new::<sha2::Sha384>(),
+        64 => Pkcs1v15Sign::new::<sha2::Sha512>(),
         _ => return false,
     };
-    let Some(key) = rsa_key(n, e) else { return false };
+    let Some(key) = rsa_key(n, e) else {
+        return false;
+    };
     signature.len() == key.size() && key.verify(scheme, digest, signature).is_ok()
 }
 
@@ -172,9 +206,14 @@ mod verify_ec {
         ($name:ident) => {
             pub fn $name(point: &[u8], digest: &[u8], signature: &[u8]) -> bool {
                 use $name::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
-                let Ok(key) = VerifyingKey::from_sec1_bytes(point) else { return false };
-                let Ok(signature) = Signature::from_slice(signature) else { return false };
-                key.verify_prehash(&super::widened(digest), &signature).is_ok()
+                let Ok(key) = VerifyingKey::from_sec1_bytes(point) else {
+                    return false;
+                };
+                let Ok(signature) = Signature::from_slice(signature) else {
+                    return false;
+                };
+                key.verify_prehash(&super::widened(digest), &signature)
+                    .is_ok()
             }
         };
     }
@@ -185,7 +224,11 @@ mod verify_ec {
 
 /// ECDSA reads a short digest as a number: zeros in front change nothing, and the crates want at least half a field of it (33 bytes for P-521).
 fn widened(digest: &[u8]) -> Vec<u8> {
-    if digest.len() == 32 { padded(digest, 34) } else { digest.to_vec() }
+    if digest.len() == 32 {
+        padded(digest, 34)
+    } else {
+        digest.to_vec()
+    }
 }
 
 /// Without leading zeros, as `Base64urlUInt` wants it.
@@ -225,7 +268,11 @@ impl std::str::FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
         let parsed = match text.strip_prefix(CHECK_VALUE_PREFIX) {
             Some(hex) => unhex(hex).map(Fingerprint::CheckValue),
-            None => URL_SAFE_NO_PAD.decode(text).ok().and_then(|it| it.try_into().ok()).map(Fingerprint::Thumbprint),
+            None => URL_SAFE_NO_PAD
+                .decode(text)
+                .ok()
+                .and_then(|it| it.try_into().ok())
+                .map(Fingerprint::Thumbprint),
         };
         parsed.ok_or(NotAFingerprint)
     }
@@ -268,7 +315,13 @@ mod tests {
     use p521::ecdsa::signature::hazmat::PrehashSigner;
 
     fn jwk(text: &str) -> PublicKey {
-        PublicKey::from_jwk(serde_json::from_str::<serde_json::Value>(text).unwrap().as_object().unwrap()).unwrap()
+        PublicKey::from_jwk(
+            serde_json::from_str::<serde_json::Value>(text)
+                .unwrap()
+                .as_object()
+                .unwrap(),
+        )
+        .unwrap()
     }
 
     /// The example of RFC 7638 section 3.1.
@@ -277,24 +330,49 @@ mod tests {
     #[test]
     fn the_thumbprint_of_the_rfcs_example_is_the_rfcs() {
         let fingerprint = jwk(RFC7638).fingerprint();
-        assert_eq!(fingerprint.to_string(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(
+            fingerprint.to_string(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
     }
 
     #[test]
     fn a_modulus_with_leading_zeros_is_the_same_key() {
-        let PublicKey::Rsa { n, e } = jwk(RFC7638) else { panic!("an RSA key") };
-        let wide = PublicKey::Rsa { n: padded(&n, n.len() + 1), e: padded(&e, 4) };
+        let PublicKey::Rsa { n, e } = jwk(RFC7638) else {
+            panic!("an RSA key")
+        };
+        let wide = PublicKey::Rsa {
+            n: padded(&n, n.len() + 1),
+            e: padded(&e, 4),
+        };
         assert_eq!(wide.thumbprint(), jwk(RFC7638).thumbprint());
-        assert_eq!(PublicKey::from_jwk(&wide.to_jwk()), Some(PublicKey::Rsa { n, e }));
+        assert_eq!(
+            PublicKey::from_jwk(&wide.to_jwk()),
+            Some(PublicKey::Rsa { n, e })
+        );
     }
 
     #[test]
     fn a_short_coordinate_is_padded_to_the_field() {
-        let key = PublicKey::Ec { curve: Algorithm::P521, x: vec![1], y: vec![2] };
-        let PublicKey::Ec { x, y, .. } = PublicKey::from_jwk(&key.to_jwk()).unwrap() else { panic!("an EC key") };
+        let key = PublicKey::Ec {
+            curve: Algorithm::P521,
+            x: vec![1],
+            y: vec![2],
+        };
+        let PublicKey::Ec { x, y, .. } = PublicKey::from_jwk(&key.to_jwk()).unwrap() else {
+            panic!("an EC key")
+        };
         assert_eq!((x.len(), y.len()), (66, 66));
-        assert_eq!(key.thumbprint(), PublicKey::Ec { curve: Algorithm::P521, x, y }.thumbprint());
+        assert_eq!(
+            key.thumbprint(),
+            PublicKey::Ec {
+                curve: Algorithm::P521,
+                x,
+                y
+            }
+            .thumbprint()
+        );
     }
 
     #[test]
@@ -302,8 +380,18 @@ mod tests {
         let value = Fingerprint::CheckValue([0, 1, 2, 3, 0xfc, 0xfd, 0xfe, 0xff]);
         assert_eq!(value.to_string(), "kcv:00010203fcfdfeff");
         assert_eq!("kcv:00010203fcfdfeff".parse(), Ok(value));
-        for wrong in ["kcv:", "kcv:00010203FCFDFEFF", "00010203fcfdfeff", "", "NzbLsXh8uDCcd"] {
-            assert_eq!(wrong.parse::<Fingerprint>(), Err(NotAFingerprint), "{wrong}");
+        for wrong in [
+            "kcv:",
+            "kcv:00010203FCFDFEFF",
+            "00010203fcfdfeff",
+            "",
+            "NzbLsXh8uDCcd",
+        ] {
+            assert_eq!(
+                wrong.parse::<Fingerprint>(),
+                Err(NotAFingerprint),
+                "{wrong}"
+            );
         }
     }
 

@@ -50,18 +50,24 @@ impl Ledger {
         });
         let mut connection = opened.map_err(|it| LedgerError::Sqlite(name.clone(), it))?;
         prepare(&mut connection, &name)?;
-        Ok(Ledger { connection: Mutex::new(connection) })
+        Ok(Ledger {
+            connection: Mutex::new(connection),
+        })
     }
 
     /// A panic in another thread left no transaction behind: they roll back when dropped.
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `change` in a transaction that holds the write lock from its start. An error leaves all as it was.
     fn change<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut connection = self.connection();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(away)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(away)?;
         let changed = change(&transaction)?;
         transaction.commit().map_err(away)?;
         Ok(changed)
@@ -70,8 +76,9 @@ impl Ledger {
     /// [`super::HsmBackend::records`]
     pub fn records(&self) -> Result<Vec<Stored>> {
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT id, generation, bytes FROM record ORDER BY id").map_err(away)?;
+        let mut statement = connection
+            .prepare_cached("SELECT id, generation, bytes FROM record ORDER BY id")
+            .map_err(away)?;
         let rows = statement.query_map([], stored).map_err(away)?;
         rows.collect::<rusqlite::Result<_>>().map_err(away)
     }
@@ -92,7 +99,9 @@ impl Ledger {
                 return Err(BackendError::Superseded);
             }
             transaction
-                .prepare_cached("INSERT OR REPLACE INTO record (id, generation, bytes) VALUES (?1, ?2, ?3)")
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO record (id, generation, bytes) VALUES (?1, ?2, ?3)",
+                )
                 .and_then(|mut it| it.execute(params![new.id, number(new.generation)?, new.bytes]))
                 .map_err(away)?;
             Ok(())
@@ -105,7 +114,9 @@ impl Ledger {
             None => Ok(()),
             Some(old) if old.generation != generation => Err(BackendError::Superseded),
             Some(_) => {
-                transaction.execute("DELETE FROM record WHERE id = ?1", [id]).map_err(away)?;
+                transaction
+                    .execute("DELETE FROM record WHERE id = ?1", [id])
+                    .map_err(away)?;
                 Ok(())
             }
         })
@@ -113,8 +124,10 @@ impl Ledger {
 
     /// [`super::HsmBackend::revision`]
     pub fn revision(&self) -> Result<u64> {
-        let revision: i64 =
-            self.connection().query_row("SELECT revision FROM seen", [], |row| row.get(0)).map_err(away)?;
+        let revision: i64 = self
+            .connection()
+            .query_row("SELECT revision FROM seen", [], |row| row.get(0))
+            .map_err(away)?;
         Ok(revision.unsigned_abs())
     }
 
@@ -122,7 +135,9 @@ impl Ledger {
     pub fn note_revision(&self, revision: u64) -> Result<()> {
         self.change(|transaction| {
             let revision = number(revision).map_err(away)?;
-            transaction.execute("UPDATE seen SET revision = max(revision, ?1)", [revision]).map_err(away)?;
+            transaction
+                .execute("UPDATE seen SET revision = max(revision, ?1)", [revision])
+                .map_err(away)?;
             Ok(())
         })
     }
@@ -140,22 +155,34 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
 /// Makes the tables of a new file, or judges an old one.
 fn prepare(connection: &mut Connection, name: &str) -> std::result::Result<(), LedgerError> {
     let sqlite = |it| LedgerError::Sqlite(name.to_owned(), it);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
-    let pragma = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sqlite)?;
-    let (application, version) = (pragma("application_id").map_err(sqlite)?, pragma("user_version").map_err(sqlite)?);
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sqlite)?;
+    let pragma =
+        |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let tables: i64 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sqlite)?;
+    let (application, version) = (
+        pragma("application_id").map_err(sqlite)?,
+        pragma("user_version").map_err(sqlite)?,
+    );
     if tables == 0 && application == 0 && version == 0 {
         transaction.execute_batch(TABLES).map_err(sqlite)?;
-        transaction.pragma_update(None, "application_id", APPLICATION).map_err(sqlite)?;
-        transaction.pragma_update(None, "user_version", VERSION).map_err(sqlite)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION)
+            .map_err(sqlite)?;
+        transaction
+            .pragma_update(None, "user_version", VERSION)
+            .map_err(sqlite)?;
     } else if application != APPLICATION {
         return Err(LedgerError::Foreign(name.to_owned()));
     } else if version > VERSION {
         return Err(LedgerError::Newer(name.to_owned(), version));
     } else {
-        let found: String =
-            transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
+        let found: String = transaction
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(sqlite)?;
         if found != "ok" {
             return Err(LedgerError::Damaged(name.to_owned(), found));
         }
@@ -172,7 +199,11 @@ fn highest(connection: &Connection, id: &str) -> Result<Option<Stored>> {
 
 fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
     let generation: i64 = row.get(1)?;
-    Ok(Stored { id: row.get(0)?, generation: generation.unsigned_abs(), bytes: row.get(2)? })
+    Ok(Stored {
+        id: row.get(0)?,
+        generation: generation.unsigned_abs(),
+        bytes: row.get(2)?,
+    })
 }
 
 /// SQLite's integers are signed.
@@ -183,7 +214,9 @@ fn number(number: u64) -> rusqlite::Result<i64> {
 /// Whatever SQLite says, the write may be there or not.
 fn away(error: rusqlite::Error) -> BackendError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => BackendError::Full(format!("the ledger's disk: {error}")),
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            BackendError::Full(format!("the ledger's disk: {error}"))
+        }
         _ => BackendError::Unavailable(format!("the ledger: {error}")),
     }
 }
@@ -193,7 +226,11 @@ mod tests {
     use super::*;
 
     fn record(id: &str, generation: u64, bytes: &[u8]) -> Stored {
-        Stored { id: id.to_owned(), generation, bytes: bytes.to_vec() }
+        Stored {
+            id: id.to_owned(),
+            generation,
+            bytes: bytes.to_vec(),
+        }
     }
 
     fn fresh() -> (tempfile::TempDir, Ledger) {
@@ -205,13 +242,25 @@ mod tests {
     #[test]
     fn a_write_follows_the_highest_record_or_is_superseded() {
         let (_folder, ledger) = fresh();
-        assert_eq!(ledger.write(&record("a", 2, b"x")), Err(BackendError::Superseded));
+        assert_eq!(
+            ledger.write(&record("a", 2, b"x")),
+            Err(BackendError::Superseded)
+        );
         ledger.write(&record("a", 1, b"x")).unwrap();
         ledger.write(&record("a", 1, b"x")).unwrap();
-        assert_eq!(ledger.write(&record("a", 1, b"y")), Err(BackendError::Superseded));
+        assert_eq!(
+            ledger.write(&record("a", 1, b"y")),
+            Err(BackendError::Superseded)
+        );
         ledger.write(&record("a", 2, b"y")).unwrap();
-        assert_eq!(ledger.write(&record("a", 1, b"x")), Err(BackendError::Superseded));
-        assert_eq!(ledger.write(&record("a", 0, b"")), Err(BackendError::Superseded));
+        assert_eq!(
+            ledger.write(&record("a", 1, b"x")),
+            Err(BackendError::Superseded)
+        );
+        assert_eq!(
+            ledger.write(&record("a", 0, b"")),
+            Err(BackendError::Superseded)
+        );
         assert_eq!(ledger.read("a"), Ok(vec![record("a", 2, b"y")]));
         assert_eq!(ledger.records(), Ok(vec![record("a", 2, b"y")]));
     }
@@ -242,16 +291,24 @@ mod tests {
     fn of_two_who_write_the_same_generation_one_is_superseded() {
         let (folder, ledger) = fresh();
         let other = Ledger::open(&folder.path().join("ledger.db")).unwrap();
-        let outcomes = [ledger.write(&record("a", 1, b"x")), other.write(&record("a", 1, b"y"))];
+        let outcomes = [
+            ledger.write(&record("a", 1, b"x")),
+            other.write(&record("a", 1, b"y")),
+        ];
         assert_eq!(outcomes, [Ok(()), Err(BackendError::Superseded)]);
     }
 
     #[test]
     fn a_newer_ledger_is_refused_with_a_sentence() {
         let (folder, ledger) = fresh();
-        ledger.connection().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        ledger
+            .connection()
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
         drop(ledger);
-        let refused = Ledger::open(&folder.path().join("ledger.db")).err().unwrap();
+        let refused = Ledger::open(&folder.path().join("ledger.db"))
+            .err()
+            .unwrap();
         assert!(matches!(refused, LedgerError::Newer(..)), "{refused}");
         assert!(refused.to_string().contains("run that version again"));
     }
@@ -260,7 +317,10 @@ mod tests {
     fn another_programs_database_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE theirs (x)")
+            .unwrap();
         assert!(matches!(Ledger::open(&path), Err(LedgerError::Foreign(_))));
     }
 }

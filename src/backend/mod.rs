@@ -57,8 +57,15 @@ pub enum Algorithm {
 /// A public key by its numbers, big-endian, as JWK wants them (RFC 7518 section 6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PublicKey {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-    Ec { curve: Algorithm, x: Vec<u8>, y: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    Ec {
+        curve: Algorithm,
+        x: Vec<u8>,
+        y: Vec<u8>,
+    },
 }
 
 /// What tells one key's material from another's.
@@ -130,10 +137,16 @@ pub struct TokenRef {
 /// One use of a live key: what the key service and tests ask for. `digest` is already hashed (SHA-256; RSA: PKCS#1 v1.5 over the DigestInfo; EC: raw r||s).
 #[derive(Clone, Debug)]
 pub enum Use {
-    Sign { digest: Vec<u8> },
+    Sign {
+        digest: Vec<u8>,
+    },
     /// RSA-OAEP with SHA-1 (every module has it); AES: CBC_PAD with a zero IV is for tests only, the key service brings its own.
-    Encrypt { plain: Vec<u8> },
-    Decrypt { cipher: Vec<u8> },
+    Encrypt {
+        plain: Vec<u8>,
+    },
+    Decrypt {
+        cipher: Vec<u8>,
+    },
 }
 
 /// Why a call did not do what it should. The class decides what the caller does; the text is for people, and never holds a PIN.
@@ -215,7 +228,12 @@ pub trait HsmBackend: Send + Sync + 'static {
     // ---- keys ----
 
     /// All objects with one of `ids` in the token, looked up now. `Sealed` if the token is.
-    fn objects(&self, token: &TokenRef, ids: &[MaterialId], depth: Depth) -> Result<Vec<ObjectFacts>>;
+    fn objects(
+        &self,
+        token: &TokenRef,
+        ids: &[MaterialId],
+        depth: Depth,
+    ) -> Result<Vec<ObjectFacts>>;
 
     /// Every object in the token that carries one of our labels, by labels only.
     fn inventory(&self, token: &TokenRef) -> Result<Vec<ObjectFacts>>;

@@ -26,7 +26,9 @@ impl Pool {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads.max(1) {
             let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("backend-{number}")).spawn(move || serve(&queue))?;
+            thread::Builder::new()
+                .name(format!("backend-{number}"))
+                .spawn(move || serve(&queue))?;
         }
         Ok(Pool { jobs })
     }
@@ -60,8 +62,14 @@ fn serve(queue: &Mutex<mpsc::Receiver<Job>>) {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> BackendError {
-    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    BackendError::Unavailable(format!("the backend panicked: {}", text.unwrap_or("without a word")))
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or(panic.downcast_ref::<String>().map(String::as_str));
+    BackendError::Unavailable(format!(
+        "the backend panicked: {}",
+        text.unwrap_or("without a word")
+    ))
 }
 
 #[cfg(test)]
@@ -76,7 +84,13 @@ mod tests {
     #[tokio::test]
     async fn a_call_runs_on_a_thread_of_the_pool() {
         let pool = Pool::new(2).unwrap();
-        let name = pool.run(backend(), |_| Ok(thread::current().name().map(str::to_owned))).await.unwrap().unwrap();
+        let name = pool
+            .run(backend(), |_| {
+                Ok(thread::current().name().map(str::to_owned))
+            })
+            .await
+            .unwrap()
+            .unwrap();
         assert!(name.starts_with("backend-"), "{name}");
     }
 
@@ -84,7 +98,12 @@ mod tests {
     async fn a_panic_is_unavailable_and_the_thread_goes_on() {
         let pool = Pool::new(1).unwrap();
         let lost: Result<()> = pool.run(backend(), |_| panic!("oh")).await;
-        assert_eq!(lost, Err(BackendError::Unavailable("the backend panicked: oh".to_owned())));
+        assert_eq!(
+            lost,
+            Err(BackendError::Unavailable(
+                "the backend panicked: oh".to_owned()
+            ))
+        );
         assert_eq!(pool.run(backend(), |it| it.revision()).await, Ok(0));
     }
 

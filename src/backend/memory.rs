@@ -1,1 +1,0 @@
-//! The reference backend: all in memory, with a fault script.
