@@ -2,11 +2,15 @@
 //! `await`. Each rule is one function whose doc comment begins with its id.
 
 pub mod arbiter;
+pub mod evidence;
 pub mod fixed;
 pub mod level;
 pub mod names;
+pub mod permission;
 pub mod protection;
+pub mod purge;
 pub mod record;
+pub mod recover;
 pub mod refusal;
 pub mod retention;
 pub mod sentence;
