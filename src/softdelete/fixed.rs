@@ -24,7 +24,7 @@ pub struct WantedKey {
     pub algorithm: Algorithm,
 }
 
-/// SD-08 SD-12 SD-13 The first of a manifest's fields that disagrees with what the record fixed, or with a switch that only turns on.
+/// The first of a manifest's fields that disagrees with what the record fixed, or with a switch that only turns on (SD-08, SD-12, SD-13).
 pub fn changed_fixed_field(record: &Record, wanted: &Wanted) -> Option<Refusal> {
     changed_retention(record, wanted)
         .or_else(|| protection::soft_delete_switch(record.soft_delete, wanted.soft_delete).err())
@@ -91,8 +91,8 @@ fn changed_key(record: &Record, wanted: &Wanted) -> Option<Refusal> {
     })
 }
 
-/// SD-20 Why a manifest that stands cannot be given a deleted object's material: the field in which it disagrees, with both values. A switch
-/// that is on in it and off in the deleted object is stricter, and no difference.
+/// Why a manifest that stands cannot be given a deleted object's material: the field in which it disagrees, with both values. A switch
+/// that is on in it and off in the deleted object is stricter, and no difference (SD-20).
 pub fn adoption_difference(record: &Record, wanted: &Wanted) -> Option<Refusal> {
     changed_fixed_field(record, wanted).map(|refusal| disagreement(record, wanted, refusal))
 }
@@ -135,29 +135,14 @@ fn switch(field: &str, deleted: bool, standing: bool) -> (String, String, String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::softdelete::{Origin, Reason, RecordState};
+    use crate::softdelete::examples::key;
+    use crate::softdelete::{Reason, RecordState};
 
     fn record() -> Record {
         Record {
-            id: "k-1".into(),
-            cluster: "c-1".into(),
-            state: RecordState::Deleted,
-            origin: Origin::default(),
-            recovered_from: None,
-            subject: Subject::Key {
-                hsm: "h-1".into(),
-                hsm_name: "prod".into(),
-                key_name: "Signing".into(),
-                algorithm: Algorithm::Ec("P-256".into()),
-                versions: vec![],
-                pending: None,
-            },
             retention_days: 30,
-            soft_delete: true,
             purge_protection: true,
-            dates: None,
-            requesters: vec![],
-            destroyed: None,
+            ..key(RecordState::Deleted)
         }
     }
 

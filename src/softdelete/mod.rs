@@ -3,6 +3,8 @@
 
 pub mod arbiter;
 pub mod evidence;
+#[cfg(test)]
+mod examples;
 pub mod fixed;
 pub mod level;
 pub mod names;

@@ -12,7 +12,7 @@ pub fn soft_delete_in_effect(said: Option<bool>, undeletable: bool) -> bool {
     said.unwrap_or(true) || undeletable
 }
 
-/// SD-02 Whether an HSM may be made so: an undeletable cluster refuses one without soft-delete.
+/// Whether an HSM may be made so: an undeletable cluster refuses one without soft-delete (SD-02).
 pub fn new_soft_delete(said: Option<bool>, undeletable: bool) -> Result<(), Refusal> {
     if undeletable && said == Some(false) {
         Err(Refusal::SoftDeleteRequired)
@@ -58,7 +58,7 @@ pub struct ProtectionLook<'a> {
     pub hsm: Option<(RecordState, &'a Deleted)>,
 }
 
-/// SD-13 Protection may be shown only for what is live by its record, and for a key only in an HSM whose record is live.
+/// Protection may be shown only for what is live by its record, and for a key only in an HSM whose record is live (SD-13).
 pub fn may_protect(look: &ProtectionLook<'_>) -> Result<(), Refusal> {
     if reads_as(look.record) != ReadsAs::Live {
         return Err(Refusal::ObjectIsDeletedButRecoverable(look.deleted.clone()));
@@ -101,7 +101,7 @@ pub fn protector(switches: &Protections<'_>) -> Option<Protector> {
     on.or(unknown.then_some(Protector::Unknown))
 }
 
-/// SD-14 SD-15 Whether it may be purged on request at all. Protection holds as long as the object is there; `until` says when its own end comes.
+/// Whether it may be purged on request at all. Protection holds as long as the object is there; `until` says when its own end comes (SD-14, SD-15).
 pub fn purge_on_request(
     by: Option<Protector>,
     undeletable: bool,

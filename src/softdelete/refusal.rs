@@ -3,7 +3,7 @@
 
 macro_rules! reasons {
     ($($name:ident),+ $(,)?) => {
-        /// SD-34 The reason codes: each refusal and each hold has exactly one.
+        /// The reason codes: each refusal and each hold has exactly one (SD-34).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
             $($name),+

@@ -29,156 +29,58 @@ pub struct Deleted {
     pub purgeable: bool,
 }
 
-/// SD-34 One refusal with the data that its sentence needs; one variant for each reason.
+/// One refusal with the data that its sentence needs; one variant for each reason (SD-34).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[rustfmt::skip]
 pub enum Refusal {
     ObjectIsDeletedButRecoverable(Deleted),
     /// `name` is what was wanted, as a person would say it; `holder` the resource that has it.
-    NameTaken {
-        name: String,
-        holder: String,
-    },
-    PurgeProtected {
-        by: Protector,
-        until: Option<DateTime<Utc>>,
-    },
-    UndeletableSubscription {
-        until: Option<DateTime<Utc>>,
-    },
+    NameTaken { name: String, holder: String },
+    PurgeProtected { by: Protector, until: Option<DateTime<Utc>> },
+    UndeletableSubscription { until: Option<DateTime<Utc>> },
     /// `field` as a path, such as `spec.keyType`.
-    FieldImmutable {
-        field: String,
-        fixed: String,
-        wanted: String,
-    },
-    RetentionImmutable {
-        fixed: i32,
-        wanted: i32,
-    },
-    RetentionExceedsHsm {
-        days: i32,
-        hsm_days: i32,
-    },
+    FieldImmutable { field: String, fixed: String, wanted: String },
+    RetentionImmutable { fixed: i32, wanted: i32 },
+    RetentionExceedsHsm { days: i32, hsm_days: i32 },
     SoftDeleteIrreversible,
     SoftDeleteRequired,
     PurgeProtectionIrreversible,
     /// `hsm`: the HSM of a key; absent for an HSM itself.
-    PurgeProtectionNeedsSoftDelete {
-        hsm: Option<String>,
-    },
-    NothingToRecover {
-        kind: Kind,
-        name: String,
-        uid: Uid,
-    },
-    NothingToPurge {
-        kind: Kind,
-        proxy: String,
-        uid: Uid,
-    },
-    UidMismatch {
-        proxy: String,
-        asked: Uid,
-        found: Uid,
-    },
-    SnapshotDisagrees {
-        field: String,
-        deleted: String,
-        standing: String,
-    },
+    PurgeProtectionNeedsSoftDelete { hsm: Option<String> },
+    NothingToRecover { kind: Kind, name: String, uid: Uid },
+    NothingToPurge { kind: Kind, proxy: String, uid: Uid },
+    UidMismatch { proxy: String, asked: Uid, found: Uid },
+    SnapshotDisagrees { field: String, deleted: String, standing: String },
     /// `answer`: what the API server said to the create.
-    CreateRefused {
-        name: String,
-        answer: String,
-    },
-    ProxyRefused {
-        proxy: String,
-        answer: String,
-    },
-    NamespaceTerminating {
-        namespace: String,
-    },
-    NamespaceChanged {
-        kind: Kind,
-        origin: Origin,
-        present: Uid,
-    },
-    HsmNotFound {
-        hsm: String,
-    },
+    CreateRefused { name: String, answer: String },
+    ProxyRefused { proxy: String, answer: String },
+    NamespaceTerminating { namespace: String },
+    NamespaceChanged { kind: Kind, origin: Origin, present: Uid },
+    HsmNotFound { hsm: String },
     /// `recovering`: its recovery runs, so that this passes by itself.
-    HsmDeleted {
-        hsm: Deleted,
-        recovering: bool,
-    },
-    MaterialDestroyed {
-        uid: Uid,
-    },
-    MaterialMissing {
-        backend: String,
-    },
-    NotPermitted {
-        user: String,
-        verb: String,
-        resource: String,
-        name: String,
-    },
-    PurgeInProgress {
-        proxy: String,
-    },
-    RecoveryInProgress {
-        proxy: String,
-    },
+    HsmDeleted { hsm: Deleted, recovering: bool },
+    MaterialDestroyed { uid: Uid },
+    MaterialMissing { backend: String },
+    NotPermitted { user: String, verb: String, resource: String, name: String },
+    PurgeInProgress { proxy: String },
+    RecoveryInProgress { proxy: String },
     /// `by`: the Recover, or the object with CreateOrRecover, as `Kind namespace/name`.
-    PurgeHeld {
-        by: String,
-    },
-    QuorumNotReached {
-        got: usize,
-        needed: usize,
-        proxy: String,
-    },
-    RateLimited {
-        rate: u32,
-        next: DateTime<Utc>,
-    },
-    Expired {
-        asked: DateTime<Utc>,
-    },
-    BackendUnknown {
-        backend: String,
-    },
-    BackendUnavailable {
-        backend: String,
-    },
-    BackendFull {
-        backend: String,
-    },
-    BackendNotAllowed {
-        backend: String,
-        namespace: String,
-    },
-    MechanismNotSupported {
-        backend: String,
-        mechanism: String,
-    },
+    PurgeHeld { by: String },
+    QuorumNotReached { got: usize, needed: usize, proxy: String },
+    RateLimited { rate: u32, next: DateTime<Utc> },
+    Expired { asked: DateTime<Utc> },
+    BackendUnknown { backend: String },
+    BackendUnavailable { backend: String },
+    BackendFull { backend: String },
+    BackendNotAllowed { backend: String, namespace: String },
+    MechanismNotSupported { backend: String, mechanism: String },
     /// `record`: its id; `why`: a few words.
-    RecordDisagrees {
-        record: String,
-        why: String,
-    },
-    ForeignMaterial {
-        cluster: Uid,
-    },
+    RecordDisagrees { record: String, why: String },
+    ForeignMaterial { cluster: Uid },
     /// `settling`: they are there, but not long enough to be believed.
-    PoliciesMissing {
-        missing: String,
-        settling: bool,
-    },
+    PoliciesMissing { missing: String, settling: bool },
     ClockNotTrusted,
-    EndpointNameTaken {
-        service: String,
-    },
+    EndpointNameTaken { service: String },
 }
 
 impl Refusal {
@@ -379,7 +281,7 @@ impl Refusal {
     }
 }
 
-/// SD-34 The sentence.
+/// The sentence (SD-34).
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (cause, way_out) = self.halves();
@@ -392,7 +294,7 @@ pub fn date(time: DateTime<Utc>) -> String {
     super::retention::whole_seconds_up(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// SD-19 A Recover of exactly this deletion, as one line to paste into a shell. Its name comes from the uid: applying it again does nothing.
+/// A Recover of exactly this deletion, as one line to paste into a shell. Its name comes from the uid: applying it again does nothing (SD-19).
 pub fn recover_command(kind: Kind, origin: &Origin, accept: Option<&Uid>) -> String {
     let accept = accept
         .map(|uid| format!(r#","acceptNamespaceUid":"{uid}""#))
@@ -478,321 +380,4 @@ fn capitalised(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    fn time() -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
-    }
-
-    fn origin() -> Origin {
-        Origin {
-            namespace: "payments".into(),
-            namespace_uid: "n-1".into(),
-            name: "prod".into(),
-            uid: "u-1".into(),
-        }
-    }
-
-    fn deleted() -> Deleted {
-        Deleted {
-            kind: Kind::Hsm,
-            origin: origin(),
-            purge_time: Some(time()),
-            purgeable: true,
-        }
-    }
-
-    /// At least one of each reason, and each variation that changes the words.
-    fn examples() -> Vec<Refusal> {
-        let text = || "something".to_owned();
-        vec![
-            Refusal::ObjectIsDeletedButRecoverable(deleted()),
-            Refusal::ObjectIsDeletedButRecoverable(Deleted {
-                purgeable: false,
-                ..deleted()
-            }),
-            Refusal::ObjectIsDeletedButRecoverable(Deleted {
-                purgeable: false,
-                purge_time: None,
-                ..deleted()
-            }),
-            Refusal::NameTaken {
-                name: text(),
-                holder: text(),
-            },
-            Refusal::PurgeProtected {
-                by: Protector::Itself,
-                until: Some(time()),
-            },
-            Refusal::PurgeProtected {
-                by: Protector::Hsm(text()),
-                until: None,
-            },
-            Refusal::PurgeProtected {
-                by: Protector::Key(text()),
-                until: None,
-            },
-            Refusal::PurgeProtected {
-                by: Protector::Unknown,
-                until: None,
-            },
-            Refusal::UndeletableSubscription {
-                until: Some(time()),
-            },
-            Refusal::FieldImmutable {
-                field: text(),
-                fixed: text(),
-                wanted: text(),
-            },
-            Refusal::RetentionImmutable {
-                fixed: 90,
-                wanted: 7,
-            },
-            Refusal::RetentionExceedsHsm {
-                days: 90,
-                hsm_days: 7,
-            },
-            Refusal::SoftDeleteIrreversible,
-            Refusal::SoftDeleteRequired,
-            Refusal::PurgeProtectionIrreversible,
-            Refusal::PurgeProtectionNeedsSoftDelete { hsm: None },
-            Refusal::PurgeProtectionNeedsSoftDelete { hsm: Some(text()) },
-            Refusal::NothingToRecover {
-                kind: Kind::Key,
-                name: text(),
-                uid: "u-1".into(),
-            },
-            Refusal::NothingToPurge {
-                kind: Kind::Key,
-                proxy: text(),
-                uid: "u-1".into(),
-            },
-            Refusal::UidMismatch {
-                proxy: text(),
-                asked: "u-1".into(),
-                found: "u-2".into(),
-            },
-            Refusal::SnapshotDisagrees {
-                field: text(),
-                deleted: text(),
-                standing: text(),
-            },
-            Refusal::CreateRefused {
-                name: text(),
-                answer: "No. The field is immutable.\nimmutable field! Really?".into(),
-            },
-            Refusal::ProxyRefused {
-                proxy: text(),
-                answer: "x. ".repeat(400),
-            },
-            Refusal::NamespaceTerminating { namespace: text() },
-            Refusal::NamespaceChanged {
-                kind: Kind::Hsm,
-                origin: origin(),
-                present: "n-2".into(),
-            },
-            Refusal::HsmNotFound { hsm: text() },
-            Refusal::HsmDeleted {
-                hsm: deleted(),
-                recovering: true,
-            },
-            Refusal::HsmDeleted {
-                hsm: deleted(),
-                recovering: false,
-            },
-            Refusal::MaterialDestroyed { uid: "u-1".into() },
-            Refusal::MaterialMissing { backend: text() },
-            Refusal::NotPermitted {
-                user: text(),
-                verb: "purge".into(),
-                resource: text(),
-                name: text(),
-            },
-            Refusal::PurgeInProgress { proxy: text() },
-            Refusal::RecoveryInProgress { proxy: text() },
-            Refusal::PurgeHeld { by: text() },
-            Refusal::QuorumNotReached {
-                got: 1,
-                needed: 2,
-                proxy: text(),
-            },
-            Refusal::RateLimited {
-                rate: 10,
-                next: time(),
-            },
-            Refusal::Expired { asked: time() },
-            Refusal::BackendUnknown { backend: text() },
-            Refusal::BackendUnavailable { backend: text() },
-            Refusal::BackendFull { backend: text() },
-            Refusal::BackendNotAllowed {
-                backend: text(),
-                namespace: text(),
-            },
-            Refusal::MechanismNotSupported {
-                backend: text(),
-                mechanism: text(),
-            },
-            Refusal::RecordDisagrees {
-                record: text(),
-                why: text(),
-            },
-            Refusal::ForeignMaterial {
-                cluster: "c-1".into(),
-            },
-            Refusal::PoliciesMissing {
-                missing: text(),
-                settling: true,
-            },
-            Refusal::PoliciesMissing {
-                missing: text(),
-                settling: false,
-            },
-            Refusal::ClockNotTrusted,
-            Refusal::EndpointNameTaken { service: text() },
-        ]
-    }
-
-    #[test]
-    fn sd34_each_reason_has_a_sentence() {
-        let told: BTreeSet<_> = examples().iter().map(Refusal::reason).collect();
-        assert_eq!(told, Reason::ALL.iter().copied().collect());
-    }
-
-    #[test]
-    fn sd34_each_refusal_is_one_sentence_with_a_full_stop() {
-        for refusal in examples() {
-            let sentence = refusal.to_string();
-            assert!(
-                sentence.starts_with(|c: char| !c.is_lowercase()),
-                "{sentence}"
-            );
-            assert!(
-                sentence.ends_with('.') && !sentence.ends_with(".."),
-                "{sentence}"
-            );
-            let ends = [". ", "! ", "? ", "\n"]
-                .iter()
-                .any(|end| sentence.contains(end));
-            assert!(!ends, "{sentence}");
-        }
-    }
-
-    #[test]
-    fn sd34_each_sentence_names_a_cause_and_a_way_out() {
-        let acts = [
-            "recover", "wait", "set", "choose", "create", "let ", "look for", "ask", "correct",
-            "remove", "accept", "bring", "delete", "use", "have", "leave", "turn",
-        ];
-        for refusal in examples() {
-            let (cause, way_out) = refusal.halves();
-            assert!(cause.len() > 10, "{refusal}");
-            assert!(acts.iter().any(|act| way_out.contains(act)), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn sd34_no_sentence_makes_flux_delete_and_recreate() {
-        for refusal in examples() {
-            let sentence = refusal.to_string().to_lowercase();
-            assert!(
-                !sentence.contains("is immutable") && !sentence.contains("immutable field"),
-                "{sentence}"
-            );
-        }
-    }
-
-    #[test]
-    fn sd34_each_sentence_fits_an_event() {
-        let long = Origin {
-            namespace: "n".repeat(63),
-            namespace_uid: "1".repeat(36).as_str().into(),
-            name: "k".repeat(180),
-            uid: "2".repeat(36).as_str().into(),
-        };
-        let longest = Refusal::ObjectIsDeletedButRecoverable(Deleted {
-            kind: Kind::Key,
-            origin: long,
-            ..deleted()
-        });
-        for refusal in examples().into_iter().chain([longest]) {
-            assert!(refusal.to_string().len() <= 1024, "{refusal}");
-        }
-    }
-
-    #[test]
-    fn sd17_a_reserved_name_is_told_with_proxy_uid_date_and_both_ways_out() {
-        let sentence = Refusal::ObjectIsDeletedButRecoverable(deleted()).to_string();
-        assert_eq!(
-            sentence,
-            "This name is reserved for DeletedManagedHsm payments.prod (uid u-1, to be purged at 2027-01-15T08:00:00Z); recover it with \
-             kubectl apply -f - <<<'{\"apiVersion\":\"managedhsm.dev/v1alpha1\",\"kind\":\"Recover\",\"metadata\":{\"name\":\"recover-u-1\",\
-             \"namespace\":\"payments\"},\"spec\":{\"kind\":\"ManagedHsm\",\"name\":\"prod\",\"uid\":\"u-1\"}}' or have it purged with a \
-             Purge that names it and that uid."
-        );
-    }
-
-    #[test]
-    fn sd17_a_protected_one_offers_no_purge_on_request() {
-        let sentence = Refusal::ObjectIsDeletedButRecoverable(Deleted {
-            purgeable: false,
-            ..deleted()
-        })
-        .to_string();
-        assert!(
-            sentence.contains("wait for its purge at that date"),
-            "{sentence}"
-        );
-        assert!(!sentence.contains("a Purge that"), "{sentence}");
-    }
-
-    #[test]
-    fn sd19_another_namespace_is_accepted_by_its_uid_in_the_command_itself() {
-        let refusal = Refusal::NamespaceChanged {
-            kind: Kind::Hsm,
-            origin: origin(),
-            present: "n-2".into(),
-        };
-        assert!(
-            refusal
-                .to_string()
-                .contains(r#""uid":"u-1","acceptNamespaceUid":"n-2"}}'"#),
-            "{refusal}"
-        );
-    }
-
-    #[test]
-    fn sd34_a_date_is_utc_in_whole_seconds_and_never_shown_earlier() {
-        assert_eq!(
-            date(time() + chrono::Duration::milliseconds(1)),
-            "2027-01-15T08:00:01Z"
-        );
-    }
-
-    #[test]
-    fn sd34_what_passes_by_itself_does_not_stall() {
-        assert!(
-            Refusal::HsmDeleted {
-                hsm: deleted(),
-                recovering: false
-            }
-            .stalls()
-        );
-        assert!(
-            !Refusal::HsmDeleted {
-                hsm: deleted(),
-                recovering: true
-            }
-            .stalls()
-        );
-        assert!(
-            !Refusal::PoliciesMissing {
-                missing: String::new(),
-                settling: true
-            }
-            .stalls()
-        );
-        assert!(!Refusal::HsmNotFound { hsm: "prod".into() }.stalls());
-    }
-}
+mod tests;
