@@ -55,7 +55,7 @@ pub struct LevelFacts {
     pub retention_days: i32,
     /// By anything of SD-14.
     pub protected: bool,
-    /// SD-15.
+    /// The cluster is (SD-15).
     pub undeletable: bool,
 }
 

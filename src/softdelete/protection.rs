@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::arbiter::{ReadsAs, reads_as};
+use super::names::proxy_name;
 use super::sentence::{Deleted, Protector};
-use super::{RecordState, Refusal};
+use super::{Origin, RecordState, Refusal};
 
 /// SD-02 Soft-delete as it is in effect for an HSM that is made now: on if not said, and on whatever is said in an undeletable
 /// cluster. Once there is a record its `soft_delete` holds, which never goes back; a key's is its HSM's.
@@ -52,23 +53,38 @@ pub fn purge_protection_switch(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtectionLook<'a> {
     pub record: RecordState,
-    /// The object as it is deleted, if it is.
+    /// The object as a refusal shows it where it is deleted.
     pub deleted: &'a Deleted,
     /// A key's HSM, and how it is deleted, if it is.
     pub hsm: Option<(RecordState, &'a Deleted)>,
 }
 
-/// Protection may be shown only for what is live by its record, and for a key only in an HSM whose record is live (SD-13).
+/// Protection may be shown only for what is live by its record or being made, and for a key only in an HSM whose record is live (SD-13).
 pub fn may_protect(look: &ProtectionLook<'_>) -> Result<(), Refusal> {
-    if reads_as(look.record) != ReadsAs::Live {
-        return Err(Refusal::ObjectIsDeletedButRecoverable(look.deleted.clone()));
-    }
+    own_record_hinders(look)?;
     match look.hsm {
         Some((state, hsm)) if state != RecordState::Live => Err(Refusal::HsmDeleted {
             hsm: hsm.clone(),
             recovering: state == RecordState::Opening,
         }),
         _ => Ok(()),
+    }
+}
+
+fn own_record_hinders(look: &ProtectionLook<'_>) -> Result<(), Refusal> {
+    let Origin {
+        namespace,
+        name,
+        uid,
+        ..
+    } = &look.deleted.origin;
+    match reads_as(look.record) {
+        ReadsAs::Creating | ReadsAs::Live => Ok(()),
+        ReadsAs::Deleted => Err(Refusal::ObjectIsDeletedButRecoverable(look.deleted.clone())),
+        ReadsAs::Destroying => Err(Refusal::PurgeInProgress {
+            proxy: proxy_name(namespace, name),
+        }),
+        ReadsAs::Gone => Err(Refusal::MaterialDestroyed { uid: uid.clone() }),
     }
 }
 
@@ -198,8 +214,15 @@ mod tests {
     #[test]
     fn sd13_it_cannot_be_turned_on_for_what_is_itself_deleted() {
         for state in RecordState::ALL {
-            let live = matches!(state, RecordState::Live | RecordState::Opening);
-            assert_eq!(may(state, None).is_ok(), live, "{state:?}");
+            let expected = match state {
+                RecordState::Creating | RecordState::Live | RecordState::Opening => Ok(()),
+                RecordState::Sealing | RecordState::Deleted => {
+                    Err(Reason::ObjectIsDeletedButRecoverable)
+                }
+                RecordState::Destroying => Err(Reason::PurgeInProgress),
+                RecordState::Tombstone | RecordState::Abandoned => Err(Reason::MaterialDestroyed),
+            };
+            assert_eq!(may(state, None), expected, "{state:?}");
         }
     }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Duration, Utc};
 
 use super::permission::{Missing, policies_in_place};
-use super::retention::{Due, Schedule, due};
-use super::sentence::{Deleted, Protector};
-use super::{Kind, RecordState, Refusal, Uid, protection};
+use super::recover::HsmNow;
+use super::retention::{Due, PurgeDate, Schedule, due};
+use super::sentence::Protector;
+use super::state::Found;
+use super::{Kind, RecordId, RecordState, Refusal, Uid, protection};
 
 /// The reason of the receipt that a scheduled purge leaves.
 pub const RETENTION_ENDED: &str = "RetentionEnded";
@@ -83,14 +85,14 @@ pub struct PurgeFacts {
     pub clock_trusted: bool,
     /// One of our six definitions, where not all of them are there and stay: then absence proves nothing.
     pub definitions: Option<Missing>,
-    /// A key's HSM, while that is soft-deleted.
-    pub hsm_deleted: Option<Deleted>,
+    /// Of a key.
+    pub hsm: Option<HsmNow>,
     /// An unfinished Recover or CreateOrRecover of it, or of its HSM with `All`.
     pub held_by: Option<String>,
     /// Backend, record and material agree: `evidence::record_agrees`, `evidence::material_agrees`.
     pub evidence: Result<(), Refusal>,
     /// A live resource whose status names the material, and the record's id.
-    pub named_by: Option<(String, super::RecordId)>,
+    pub named_by: Option<(String, RecordId)>,
     pub way: Way,
 }
 
@@ -118,7 +120,7 @@ pub fn purge(facts: &PurgeFacts) -> PurgeVerdict {
         not_permitted,
         clock_not_trusted,
         definitions_missing,
-        hsm_is_deleted,
+        hsm_hinders,
         held,
         evidence_disagrees,
         live_resource_names_it,
@@ -216,12 +218,8 @@ fn definitions_missing(facts: &PurgeFacts) -> Option<Refusal> {
 }
 
 /// A key shares its HSM's fate (SD-11).
-fn hsm_is_deleted(facts: &PurgeFacts) -> Option<Refusal> {
-    let hsm = facts.hsm_deleted.clone()?;
-    Some(Refusal::HsmDeleted {
-        hsm,
-        recovering: false,
-    })
+fn hsm_hinders(facts: &PurgeFacts) -> Option<Refusal> {
+    facts.hsm.as_ref()?.refusal()
 }
 
 /// Recovery wins, also after the date (SD-10).
@@ -293,7 +291,7 @@ fn counts(user: &str, needed: usize) -> bool {
     !user.is_empty() && (needed == 1 || !user.starts_with("system:serviceaccount:"))
 }
 
-/// When the next purge on request may run, by when the last ones did (their tombstones' times, in any order): a bucket of 10 that fills at the rate an hour.
+/// When the next purge on request may run, by when the last ones did (the times of the tombstones that name requesters, in any order): a bucket of 10 that fills at the rate an hour.
 /// None: now. With a rate of 0 none ever does (SD-23).
 pub fn next_slot(
     purged_at: &[DateTime<Utc>],
@@ -343,18 +341,13 @@ pub const fn proxy_gone(record: RecordState) -> ProxyGone {
 }
 
 /// Whether a person may end a deletion whose material is lost for good: the store answers and it is not there, and its date is past (SD-28).
-pub fn may_abandon(
-    found: super::state::Found,
-    date: super::retention::PurgeDate,
-    now: DateTime<Utc>,
-) -> bool {
-    use super::retention::PurgeDate;
+pub fn may_abandon(found: Found, date: PurgeDate, now: DateTime<Utc>) -> bool {
     let past = match date {
         PurgeDate::Direct => true,
         PurgeDate::At(time) => now >= time,
         PurgeDate::Never => false,
     };
-    found == super::state::Found::Not && past
+    found == Found::Not && past
 }
 
 #[cfg(test)]

@@ -74,6 +74,20 @@ pub enum HsmNow {
     NotFound { name: String },
 }
 
+impl HsmNow {
+    /// Why nothing is recovered or purged in it on its own.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Live => None,
+            Self::SoftDeleted { hsm, recovering } => Some(Refusal::HsmDeleted {
+                hsm: hsm.clone(),
+                recovering: *recovering,
+            }),
+            Self::NotFound { name } => Some(Refusal::HsmNotFound { hsm: name.clone() }),
+        }
+    }
+}
+
 /// All that a Recover depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoverFacts {
@@ -170,15 +184,7 @@ fn somebody_elses(facts: &RecoverFacts) -> Option<RecoverVerdict> {
 
 /// A key does not come back before its HSM (SD-21).
 fn hsm_hinders(facts: &RecoverFacts) -> Option<RecoverVerdict> {
-    let refusal = match facts.hsm.as_ref()? {
-        HsmNow::Live => return None,
-        HsmNow::SoftDeleted { hsm, recovering } => Refusal::HsmDeleted {
-            hsm: hsm.clone(),
-            recovering: *recovering,
-        },
-        HsmNow::NotFound { name } => Refusal::HsmNotFound { hsm: name.clone() },
-    };
-    Some(RecoverVerdict::Wait(refusal))
+    facts.hsm.as_ref()?.refusal().map(RecoverVerdict::Wait)
 }
 
 fn namespace_hinders(facts: &RecoverFacts) -> Option<RecoverVerdict> {

@@ -186,12 +186,14 @@ pub fn earliest_purge(
     whole_seconds_up(date).max(later(announced_at, day, 1))
 }
 
-/// How long to sleep: until the next thing due, never longer than a day of the clock, since a wake-up is only a hint (SD-10).
+/// How long to sleep: until the next thing due after `now`, never longer than a day of the clock, since a wake-up is only a
+/// hint. What is due already was judged at `now` and is not waited for (SD-10).
 pub fn next_look(
     now: DateTime<Utc>,
     due: impl IntoIterator<Item = DateTime<Utc>>,
 ) -> std::time::Duration {
-    let sleeps = due.into_iter().map(|time| time.signed_duration_since(now));
+    let ahead = due.into_iter().filter(|time| *time > now);
+    let sleeps = ahead.map(|time| time.signed_duration_since(now));
     let shortest = sleeps.fold(LONGEST_SLEEP, Duration::min);
     shortest.to_std().unwrap_or_default()
 }

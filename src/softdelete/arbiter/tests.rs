@@ -46,6 +46,35 @@ fn sd23_only_deleted_and_creating_are_ever_destroyed_and_nothing_leaves_it_but_a
 }
 
 #[test]
+fn sd20_these_edges_exist_and_no_others() {
+    let edges: Vec<_> = S::ALL
+        .iter()
+        .flat_map(|from| S::ALL.map(|to| (*from, to)))
+        .filter(|(from, to)| from != to && *to != S::Abandoned && may_become(*from, *to))
+        .collect();
+    let expected = [
+        (S::Creating, S::Live),
+        (S::Creating, S::Destroying),
+        (S::Live, S::Sealing),
+        (S::Sealing, S::Deleted),
+        (S::Deleted, S::Opening),
+        (S::Deleted, S::Destroying),
+        (S::Opening, S::Live),
+        (S::Destroying, S::Tombstone),
+    ];
+    assert_eq!(edges, expected);
+}
+
+#[test]
+fn sd28_what_is_lost_can_be_abandoned_from_every_state_that_had_material_and_no_other() {
+    let from: Vec<_> = S::ALL
+        .into_iter()
+        .filter(|from| may_become(*from, S::Abandoned))
+        .collect();
+    assert_eq!(from, [S::Live, S::Sealing, S::Deleted, S::Opening]);
+}
+
+#[test]
 fn sd01_nothing_leaves_tombstone_or_abandoned() {
     for to in S::ALL {
         assert!(

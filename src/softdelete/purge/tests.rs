@@ -1,6 +1,7 @@
 use super::*;
 use crate::softdelete::examples::at;
 use crate::softdelete::retention::{DAY, PurgeDate};
+use crate::softdelete::sentence::Deleted;
 use crate::softdelete::state::Found;
 use crate::softdelete::{Origin, Reason};
 use proptest::prelude::*;
@@ -39,7 +40,7 @@ fn facts() -> PurgeFacts {
         now: at(10),
         clock_trusted: true,
         definitions: None,
-        hsm_deleted: None,
+        hsm: None,
         held_by: None,
         evidence: Ok(()),
         named_by: None,
@@ -158,7 +159,10 @@ fn refused_requests() -> Vec<(PurgeFacts, Reason)> {
         ),
         (
             PurgeFacts {
-                hsm_deleted: Some(hsm),
+                hsm: Some(HsmNow::SoftDeleted {
+                    hsm,
+                    recovering: false,
+                }),
                 ..base()
             },
             Reason::HsmDeleted,

@@ -173,7 +173,7 @@ fn sd11_a_key_of_a_deleted_hsm_has_the_hsms_date_and_its_own_again_after_recover
 fn sd10_the_next_look_is_at_the_next_thing_due_and_a_day_off_at_most() {
     let seconds = std::time::Duration::from_secs;
     assert_eq!(next_look(at(0), [at(50), at(20)]), seconds(20));
-    assert_eq!(next_look(at(0), [at(-50)]), seconds(0));
+    assert_eq!(next_look(at(0), [at(-50), at(0), at(7)]), seconds(7));
     assert_eq!(next_look(at(0), [at(1_000_000)]), seconds(86_400));
     assert_eq!(next_look(at(0), []), seconds(86_400));
 }
