@@ -15,8 +15,20 @@
 pub mod api;
 pub mod backend;
 #[forbid(unsafe_code)]
+pub mod clock;
+#[forbid(unsafe_code)]
+pub mod config;
+#[forbid(unsafe_code)]
 pub mod controller;
+#[forbid(unsafe_code)]
+pub mod http;
+#[forbid(unsafe_code)]
+pub mod leader;
+#[forbid(unsafe_code)]
+pub mod metrics;
 #[forbid(unsafe_code)]
 pub mod plan;
 #[forbid(unsafe_code)]
 pub mod softdelete;
+#[forbid(unsafe_code)]
+pub mod telemetry;

@@ -24,8 +24,9 @@ const LAW: &[(&str, &[&str])] = &[
     ("backend", &[]),
     ("plan", &["api", "softdelete", "backend"]),
     (
+        // Of the specification only its words: `Kind`, `Record`.
         "controller",
-        &["api", "plan", "backend", "clock", "metrics"],
+        &["api", "plan", "softdelete", "backend", "clock", "metrics"],
     ),
     ("admission", &["api", "plan", "clock"]),
     (

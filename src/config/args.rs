@@ -1,0 +1,170 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::duration::parse as duration;
+use crate::telemetry::LogFormat;
+
+const EXIT_CODES: &str = "Exit codes: 0 it went well; 1 it failed while running; 2 the flags or the configuration are not right.";
+
+const EXAMPLE: &str = "Examples:
+  managed-hsm-operator run
+  managed-hsm-operator check-config --backends backends.yaml
+
+Exit codes: 0 it went well; 1 it failed while running; 2 the flags or the configuration are not right.";
+
+const RUN_EXAMPLE: &str = "Examples:
+  managed-hsm-operator run
+  managed-hsm-operator run --backends backends.yaml --purge-quorum 2 --log-format json
+  MHSM_UNDELETABLE=true managed-hsm-operator run
+
+The backends file is a YAML list:
+  - name: default
+    kind: embedded
+  - name: rack
+    kind: pkcs11
+    module: /usr/lib/softhsm/libsofthsm2.so
+    pins: {soPinFile: /pins/so, userPinFile: /pins/user}
+    ledgerSlot: 0
+    slots: 16
+    allowedNamespaces: {names: [payments]}
+    maxHsmsPerNamespace: 2
+    maxKeysPerHsm: 1000
+
+The cluster is that of the pod, or of the kubeconfig (KUBECONFIG). RUST_LOG says how much is logged.
+SIGTERM and SIGINT finish what is under way and release the Lease; a second one ends at once (130).
+Exit codes: 0 it went well; 1 it failed while running; 2 the flags or the configuration are not right.";
+
+const CHECK_EXAMPLE: &str = "Example:
+  managed-hsm-operator check-config --backends backends.yaml --purge-quorum 2
+
+It takes the flags of `run`, needs no cluster, opens no backend, and prints what `run` would go by.
+Exit codes: 0 all is right; 2 something is not, and one sentence says what.";
+
+/// Soft-delete, recovery and purge protection for HSMs and keys that Kubernetes declares.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "managed-hsm-operator", version, after_help = EXIT_CODES, after_long_help = EXAMPLE, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until it is told to stop
+    #[command(after_long_help = RUN_EXAMPLE)]
+    Run(Box<RunArgs>),
+    /// Check the flags and the backends file of `run`, without a cluster
+    #[command(after_long_help = CHECK_EXAMPLE)]
+    CheckConfig(Box<RunArgs>),
+}
+
+/// How the operator runs.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct RunArgs {
+    /// The YAML file that lists the backends; without it there is one, embedded, named `default`, with room for 256 HSMs
+    #[arg(long, env = "MHSM_BACKENDS", value_name = "FILE")]
+    pub backends: Option<PathBuf>,
+
+    /// Refuse every purge on request: what is deleted stays until its retention ends. New HSMs without soft-delete are
+    /// refused too, and existing ones keep theirs on for good
+    #[arg(long, env = "MHSM_UNDELETABLE")]
+    pub undeletable: bool,
+
+    /// How many different users must ask for a purge
+    #[arg(long, env = "MHSM_PURGE_QUORUM", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub purge_quorum: u32,
+
+    /// How many purges on request are carried out an hour; what is over waits
+    #[arg(long, env = "MHSM_PURGE_RATE", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub purge_rate: u32,
+
+    /// How many days finished Purges and the records of what was destroyed stay
+    #[arg(long, env = "MHSM_PURGE_HISTORY", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub purge_history: u32,
+
+    /// The cluster's DNS domain, in the addresses of endpoints
+    #[arg(
+        long,
+        env = "MHSM_CLUSTER_DOMAIN",
+        value_name = "NAME",
+        default_value = "cluster.local"
+    )]
+    pub cluster_domain: String,
+
+    /// Take over the material of a cluster that is gone: the uid that its namespace kube-system had
+    #[arg(long, env = "MHSM_ADOPT_CLUSTER_ID", value_name = "UID")]
+    pub adopt_cluster_id: Option<String>,
+
+    /// Where the embedded backend and its ledger keep their files
+    #[arg(
+        long,
+        env = "MHSM_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/managed-hsm-operator"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Where the PIN files of the embedded backend are [default: the folder `pins` in the data folder]
+    #[arg(long, env = "MHSM_PIN_DIR", value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+
+    /// Where health and metrics are served; port 0 takes a free one and logs it
+    #[arg(
+        long,
+        env = "MHSM_METRICS_ADDR",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8080"
+    )]
+    pub metrics_addr: SocketAddr,
+
+    /// How log lines look
+    #[arg(long, env = "MHSM_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// For demonstrations and tests only: how long a "day" of retention and announcement lasts, such as 1s
+    #[arg(long, env = "MHSM_DAY_LENGTH", value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub day_length: Duration,
+
+    /// Allow --day-length inside a pod, where it is refused otherwise
+    #[arg(long, env = "MHSM_ALLOW_SHORT_DAYS")]
+    pub allow_short_days: bool,
+
+    /// How far the local clock and the API server's may be apart before nothing is purged
+    #[arg(long, env = "MHSM_CLOCK_TOLERANCE", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub clock_tolerance: Duration,
+
+    /// How many objects are worked on at a time
+    #[arg(long, env = "MHSM_CONCURRENCY", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+
+    /// The namespace of the Lease [default: the pod's, else `default`]
+    #[arg(long, env = "MHSM_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// The name of the Lease by which one of several operators leads
+    #[arg(
+        long,
+        env = "MHSM_LEASE_NAME",
+        value_name = "NAME",
+        default_value = "managed-hsm-operator"
+    )]
+    pub lease_name: String,
+
+    /// How long the Lease lasts: how long others wait for a leader that is gone
+    #[arg(long, env = "MHSM_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
+
+    /// How long a leader goes on without a renewal that worked, before it ends itself
+    #[arg(long, env = "MHSM_LEASE_RENEW_DEADLINE", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub lease_renew_deadline: Duration,
+
+    /// How often the Lease is renewed or looked at
+    #[arg(long, env = "MHSM_LEASE_RETRY", value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub lease_retry: Duration,
+}

@@ -1,0 +1,208 @@
+//! The metrics and their names. Labels are words of the program (`&'static str`), never text from outside: so there are
+//! only as many as the program has.
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EffectLabels {
+    effect: &'static str,
+    outcome: &'static str,
+}
+
+/// What the operator counts, and the registry that says it.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ReconcileLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+    effects: Family<EffectLabels, Counter>,
+    queue_depth: Gauge,
+    queue_scheduled: Gauge,
+    queue_running: Gauge,
+    leader: Gauge,
+    day_length: Gauge<f64, AtomicU64>,
+    clock_trusted: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(|_| ())
+    }
+}
+
+impl Metrics {
+    /// The operator's own metrics, and those that `more` adds to the registry under the same prefix.
+    pub fn new(more: impl FnOnce(&mut Registry)) -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("managedhsm"),
+            reconciles: Family::default(),
+            errors: Family::default(),
+            effects: Family::default(),
+            queue_depth: Gauge::default(),
+            queue_scheduled: Gauge::default(),
+            queue_running: Gauge::default(),
+            leader: Gauge::default(),
+            day_length: Gauge::default(),
+            clock_trusted: Gauge::default(),
+        };
+        metrics.register();
+        more(&mut metrics.registry);
+        metrics
+    }
+
+    fn register(&mut self) {
+        let all = &mut self.registry;
+        all.register(
+            "reconciles",
+            "Runs of the controller by kind and result",
+            self.reconciles.clone(),
+        );
+        all.register(
+            "errors",
+            "Failed runs by class of error",
+            self.errors.clone(),
+        );
+        all.register(
+            "effects",
+            "Effects on the cluster and the backend by name and outcome",
+            self.effects.clone(),
+        );
+        all.register(
+            "queue_depth",
+            "Lineages that are due and wait for a worker",
+            self.queue_depth.clone(),
+        );
+        all.register(
+            "queue_scheduled",
+            "Lineages that wait for a timer",
+            self.queue_scheduled.clone(),
+        );
+        all.register(
+            "queue_running",
+            "Lineages that are being worked on",
+            self.queue_running.clone(),
+        );
+        all.register("leader", "1 if this process leads", self.leader.clone());
+        all.register_with_unit(
+            "day_length",
+            "How long a day of retention lasts: 86400 in earnest",
+            Unit::Seconds,
+            self.day_length.clone(),
+        );
+        all.register(
+            "clock_trusted",
+            "1 if the clock may be gone by when something is purged",
+            self.clock_trusted.clone(),
+        );
+    }
+
+    /// Counts one run of the controller.
+    pub fn reconciled(&self, kind: &'static str, result: &'static str) {
+        self.reconciles
+            .get_or_create(&ReconcileLabels { kind, result })
+            .inc();
+    }
+
+    /// Counts one failed run by its class.
+    pub fn failed(&self, class: &'static str) {
+        self.errors.get_or_create(&ErrorLabels { class }).inc();
+    }
+
+    /// Counts one effect: its name and how it went.
+    pub fn effect(&self, effect: &'static str, outcome: &'static str) {
+        self.effects
+            .get_or_create(&EffectLabels { effect, outcome })
+            .inc();
+    }
+
+    /// Shows how much is due, waits for a timer, and runs.
+    pub fn queue(&self, ready: usize, scheduled: usize, running: usize) {
+        set(&self.queue_depth, ready);
+        set(&self.queue_scheduled, scheduled);
+        set(&self.queue_running, running);
+    }
+
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    pub fn day_length(&self, day: Duration) {
+        self.day_length.set(day.as_secs_f64());
+    }
+
+    pub fn clock_trusted(&self, trusted: bool) {
+        self.clock_trusted.set(trusted.into());
+    }
+
+    /// All of them in the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn set(gauge: &Gauge, count: usize) {
+    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_shown_under_its_name() {
+        let metrics = Metrics::default();
+        metrics.reconciled("HsmKey", "done");
+        metrics.failed("conflict");
+        metrics.effect("seal_key", "ok");
+        metrics.queue(3, 2, 1);
+        metrics.leads(true);
+        metrics.day_length(Duration::from_millis(1500));
+        metrics.clock_trusted(false);
+        let text = metrics.text();
+        for line in [
+            r#"managedhsm_reconciles_total{kind="HsmKey",result="done"} 1"#,
+            r#"managedhsm_errors_total{class="conflict"} 1"#,
+            r#"managedhsm_effects_total{effect="seal_key",outcome="ok"} 1"#,
+            "managedhsm_queue_depth 3",
+            "managedhsm_queue_scheduled 2",
+            "managedhsm_queue_running 1",
+            "managedhsm_leader 1",
+            "managedhsm_day_length_seconds 1.5",
+            "managedhsm_clock_trusted 0",
+        ] {
+            assert!(
+                text.lines().any(|shown| shown == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn others_can_add_their_own_under_the_same_prefix() {
+        let requests = Counter::<u64>::default();
+        let metrics =
+            Metrics::new(|registry| registry.register("requests", "Requests", requests.clone()));
+        requests.inc();
+        assert!(metrics.text().contains("managedhsm_requests_total 1"));
+    }
+}
