@@ -1,3 +1,220 @@
-//! From what is observed to what is done: the work queue, and who works on it.
+//! Observe, plan, apply, report. One queue of lineages; one executor; all judgement is `plan`'s.
 
+pub mod cluster;
+pub mod convert;
+pub mod execute;
+pub mod index;
+pub mod observe;
 pub mod queue;
+pub mod tell;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::pool::Pool;
+use crate::backend::{BackendError, HsmBackend};
+use crate::clock::Timekeeper;
+use crate::metrics::Metrics;
+use crate::plan::observed::Refused;
+use crate::plan::{self, Lineage, Settings};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
+use cluster::{Cluster, Source, Watched};
+use execute::Done;
+use index::Index;
+use queue::{Backoff, Next, Queue, Reconcile, Waker};
+
+/// No protocol has more steps than this for one lineage: a pass that goes on longer is put back in the queue.
+const MOST_STEPS: usize = 1000;
+
+/// What every pass needs.
+pub struct Context {
+    pub cluster: Cluster,
+    pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
+    pub pool: Pool,
+    pub index: Index,
+    pub time: Arc<Timekeeper>,
+    pub settings: Settings,
+    pub metrics: Arc<Metrics>,
+    pub waker: Waker,
+    pub teller: tell::Teller,
+}
+
+/// Why a pass ended before its time. The class decides when it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("the API server: {0}")]
+    Cluster(#[from] kube::Error),
+    #[error("the backend: {0}")]
+    Backend(#[from] BackendError),
+    #[error("{0}")]
+    Convert(#[from] convert::ConvertError),
+    #[error("a value that is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the {0} ended, which it never should")]
+    WatchEnded(String),
+    #[error("the ledger changes faster than it can be looked at")]
+    Moving,
+}
+
+impl Failure {
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => "cluster",
+            Self::Backend(_) => "backend",
+            Self::Convert(_) | Self::Json(_) => "malformed",
+            Self::Moving => "raced",
+            Self::WatchEnded(_) => "watch",
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        match self {
+            Self::Backend(BackendError::Pin(_)) | Self::Convert(_) | Self::Json(_) => Backoff::LATER,
+            Self::Cluster(_) | Self::Backend(_) | Self::Moving | Self::WatchEnded(_) => Backoff::SOON,
+        }
+    }
+}
+
+impl Context {
+    /// What a record's change means for others: an HSM's for its keys, a key name that became free for those that wait for it.
+    pub fn record_changed(&self, lineage: &Lineage, record: &Record) {
+        match &record.subject {
+            Subject::Hsm { .. } => self.wake_keys_of(lineage, &record.id),
+            Subject::Key { hsm, hsm_name, .. } => {
+                let around = Lineage::new(Kind::Hsm, lineage.namespace.clone(), hsm_name.clone());
+                if matches!(record.state, RecordState::Tombstone | RecordState::Abandoned) {
+                    self.wake_keys_of(&around, hsm);
+                }
+                self.waker.wake_in(around, Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// Every key that is in the HSM, or wants to be.
+    pub fn wake_keys_of(&self, hsm: &Lineage, id: &RecordId) {
+        self.index.keys_of(id).iter().filter_map(|entry| entry.held.record()).map(index::lineage).for_each(|key| self.waker.wake(key));
+        self.wake_keys_named(hsm);
+    }
+
+    fn wake_keys_named(&self, hsm: &Lineage) {
+        let wants = |found: &kube::api::DynamicObject| {
+            found.metadata.namespace.as_deref() == Some(&hsm.namespace) && found.data.pointer("/spec/hsm").and_then(|name| name.as_str()) == Some(&hsm.name)
+        };
+        for key in self.cluster.list(Watched::Object(Kind::Key), wants) {
+            self.waker.wake(Lineage::new(Kind::Key, hsm.namespace.clone(), key.metadata.name.unwrap_or_default()));
+        }
+    }
+
+    /// One pass: a hint from the caches first, and only where that asks for something, live looks with a step after each.
+    async fn pass(&self, lineage: &Lineage) -> Result<Next, Failure> {
+        let hint = plan::plan(&observe::look(self, lineage, Source::Cache).await?);
+        if hint.step.is_none() {
+            return Ok(next(hint.wake));
+        }
+        let mut refused: Option<Refused> = None;
+        for _ in 0..MOST_STEPS {
+            let mut seen = observe::look(self, lineage, Source::Live).await?;
+            seen.refused.clone_from(&refused);
+            let plan = plan::plan(&seen);
+            let Some(step) = plan.step else { return Ok(next(plan.wake)) };
+            match self.step(&seen, &step).await? {
+                Done::Yes => {}
+                Done::Raced => tokio::task::yield_now().await,
+                Done::Refused(why) => refused = Some(why),
+            }
+        }
+        Ok(Next::Again(Duration::ZERO))
+    }
+
+    async fn step(&self, seen: &plan::Observed, step: &plan::Step) -> execute::Outcome {
+        let name = step.effect.name();
+        let outcome = execute::execute(self, seen, &step.effect).await;
+        let word = match &outcome {
+            Ok(Done::Yes) => "done",
+            Ok(Done::Raced) => "raced",
+            Ok(Done::Refused(_)) => "refused",
+            Err(_) => "failed",
+        };
+        self.metrics.effect(name, word);
+        tracing::debug!(lineage = %seen.lineage, effect = name, outcome = word, "step");
+        if matches!(outcome, Ok(Done::Yes)) {
+            self.teller.tell(seen, &step.tells).await;
+        }
+        outcome
+    }
+}
+
+fn next(wake: Option<Duration>) -> Next {
+    wake.map_or(Next::Done, Next::Again)
+}
+
+impl Reconcile for Context {
+    async fn reconcile(&self, lineage: Lineage) -> Next {
+        match self.pass(&lineage).await {
+            Ok(next) => {
+                self.metrics.reconciled(lineage.kind.object(), "settled");
+                next
+            }
+            Err(failure) => {
+                self.metrics.reconciled(lineage.kind.object(), "failed");
+                tracing::warn!(%lineage, class = failure.class(), %failure, "the pass failed and is tried again");
+                Next::Failed { class: failure.class(), backoff: failure.backoff() }
+            }
+        }
+    }
+}
+
+/// What the controller is made of.
+pub struct Parts {
+    pub client: kube::Client,
+    pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
+    pub pool: Pool,
+    pub time: Arc<Timekeeper>,
+    pub settings: Settings,
+    pub metrics: Arc<Metrics>,
+    pub queue: queue::Settings,
+    /// Who tells Events.
+    pub instance: String,
+}
+
+/// Reads the ledgers, fills the caches, and works until told to stop. Leads already; an error is final.
+pub async fn run(parts: Parts, ready: impl FnOnce(), stop: CancellationToken) -> Result<(), Failure> {
+    let queue = Queue::new(parts.queue, Arc::clone(&parts.metrics), rand::random::<f64>);
+    let (caches, watches) = watch::prepare();
+    let readers: Vec<_> = caches.values().cloned().collect();
+    let context = Arc::new(Context {
+        cluster: Cluster::new(parts.client.clone(), caches),
+        backends: parts.backends,
+        pool: parts.pool,
+        index: Index::default(),
+        time: parts.time,
+        settings: parts.settings,
+        metrics: parts.metrics,
+        waker: queue.waker(),
+        teller: tell::Teller::new(parts.client.clone(), parts.instance),
+    });
+    watch::load(&context).await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for (name, task) in watches.run(&parts.client, &context) {
+        tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+    for reader in readers {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            filled = reader.wait_until_ready() => filled.map_err(|_| Failure::WatchEnded("a cache".to_owned()))?,
+        }
+    }
+    ready();
+    let work = queue.run(context, stop);
+    tokio::select! {
+        _broken_off = work => Ok(()),
+        Some(ended) = tasks.join_next() => Err(Failure::WatchEnded(ended.unwrap_or_else(|error| error.to_string()))),
+    }
+}

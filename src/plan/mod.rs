@@ -1,1 +1,149 @@
-//!
+//! Judgement: what was observed goes in, the next step comes out. Pure: no client, no clock, no chance, no `await`, no logging.
+//! The rules are `softdelete`'s; here they meet the API and the backend, in the order of the four protocols (`safety`).
+
+mod create;
+pub mod encoding;
+mod hold;
+pub mod ids;
+mod material;
+pub mod observed;
+mod proxy;
+mod recover;
+mod seal;
+mod status;
+pub mod step;
+mod translate;
+
+pub use observed::{Lineage, Observed, Settings};
+pub use step::{Effect, Plan, Step};
+
+use std::time::Duration;
+
+use crate::api;
+use crate::softdelete::{Record, RecordState};
+use observed::{Held, Object};
+use recover::Outcome;
+use step::{Hold, Move, act};
+
+/// A wake-up is only a hint: everything is looked at again at least once a day.
+const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
+
+/// The lineage's next step: first what the records and the object's life ask for, then its Recovers, then what people are shown.
+pub fn plan(o: &Observed) -> Plan {
+    let life = life(o);
+    if let Ok(Some(step)) = life {
+        return Plan { step: Some(step), wake: None };
+    }
+    let recovers: Vec<_> = unfinished(o).map(|recover| (recover, recover::outcome(o, recover))).collect();
+    if let Some(step) = recovers.iter().find_map(|(_, outcome)| begins(outcome)) {
+        return Plan { step: Some(step), wake: None };
+    }
+    let held = life.as_ref().map(|_| ());
+    let step = status::object(o, &held)
+        .or_else(|| recovers.iter().find_map(|(recover, outcome)| status::recover(o, recover, outcome)))
+        .or_else(|| shown_proxy(o));
+    Plan { step, wake: Some(wake(life.err().as_ref(), recovers.iter().map(|(_, outcome)| outcome))) }
+}
+
+fn unfinished(o: &Observed) -> impl Iterator<Item = &observed::Recover> {
+    o.recovers.iter().filter(|recover| recover.meta.deleted.is_none() && !status::is_final(&recover.status.conditions))
+}
+
+fn begins(outcome: &Outcome) -> Option<Step> {
+    match outcome {
+        Outcome::Begin(step) => Some((**step).clone()),
+        Outcome::Running | Outcome::Complete | Outcome::Failed(_) | Outcome::Waits(_) => None,
+    }
+}
+
+fn shown_proxy(o: &Observed) -> Option<Step> {
+    let found = o.proxy.as_ref().filter(|found| found.status.phase.is_none())?;
+    let held = o.records.iter().find(|held| held.record().is_some_and(|record| record.state == RecordState::Deleted && found.is_of(&record.origin.uid)));
+    let shown = status::proxy(o, found, held);
+    (shown != found.status).then(|| Step::quiet(Effect::ShowProxy(step::At::of(&found.meta), Box::new(shown))))
+}
+
+fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) -> Duration {
+    let waits = outcomes.filter_map(|outcome| match outcome {
+        Outcome::Waits(hold) => hold.again,
+        Outcome::Begin(_) | Outcome::Running | Outcome::Complete | Outcome::Failed(_) => None,
+    });
+    life.and_then(|hold| hold.again).into_iter().chain(waits).min().unwrap_or(LONGEST_SLEEP)
+}
+
+/// SD-01 The one place that says which protocol a lineage is in: the highest record decides (`safety`).
+fn life(o: &Observed) -> Move {
+    hold::unreadable(o)?;
+    let Some((held, record)) = o.standing() else { return without_record(o) };
+    if let Some(step) = visitor_goes(o, record)? {
+        return act(step);
+    }
+    let holder = o.alive().filter(|object| object.meta.uid == record.origin.uid);
+    match (of_record(o, held, record, holder)?, o.alive()) {
+        (Some(step), _) => act(step),
+        (None, Some(object)) if holder.is_none() => visitor(o, object),
+        (None, _) => Ok(None),
+    }
+}
+
+fn of_record(o: &Observed, held: &Held, record: &Record, holder: Option<&Object>) -> Move {
+    match (record.state, holder) {
+        (RecordState::Creating, Some(object)) => create::go_on(o, object, record),
+        (RecordState::Creating, None) => create::end(o, record),
+        (RecordState::Live, Some(object)) => live(o, held, record, object),
+        (RecordState::Live, None) => seal::begin(o, record),
+        (RecordState::Sealing, _) => seal::finish(o, record),
+        (RecordState::Deleted, _) => deleted(o, held, record),
+        (RecordState::Opening, _) => recover::finish(o, record),
+        (RecordState::Destroying, _) => Err(hold::purge_runs(o)),
+        (RecordState::Tombstone | RecordState::Abandoned, _) => Ok(None),
+    }
+}
+
+/// No record holds the name.
+fn without_record(o: &Observed) -> Move {
+    match o.alive() {
+        Some(object) => create::begin(o, object),
+        None => seal::without_record(o),
+    }
+}
+
+/// SD-01 An object that waits, of another uid than the record's, lets go at once; but not while a recovery may be about to give it the material.
+fn visitor_goes(o: &Observed, record: &Record) -> Move {
+    let recovering = o.proxy.as_ref().is_some_and(|found| found.status.phase == Some(api::Phase::Recovering));
+    match &o.object {
+        Some(object) if object.meta.uid != record.origin.uid && object.meta.deleted.is_some() && !recovering => seal::without_record(o),
+        _ => Ok(None),
+    }
+}
+
+/// SD-17 An object that slipped past admission stands, and touches no material.
+fn visitor(o: &Observed, object: &Object) -> Move {
+    hold::had_other_material(o, object)?;
+    hold::reserved(o, object)?;
+    Ok(None)
+}
+
+/// What lives: a proxy that a recovery, or a disaster, left beside it goes; then its upkeep.
+fn live(o: &Observed, held: &Held, record: &Record, object: &Object) -> Move {
+    match o.proxy.as_ref().map(|found| (found, found.status.phase)) {
+        Some((found, Some(api::Phase::Recovering))) if seal::ended(found, record) => match recover::end(found, held, Some(object)) {
+            Some(step) => return act(step),
+            None => {}
+        },
+        Some((found, None)) => return act(Step::quiet(Effect::DeleteProxy(step::At::of(&found.meta)))),
+        Some((_, Some(api::Phase::Recovering | api::Phase::Destroying))) | None => {}
+    }
+    create::upkeep(o, object, record)
+}
+
+fn deleted(o: &Observed, held: &Held, record: &Record) -> Move {
+    match &o.proxy {
+        Some(found) if found.is_of(&record.origin.uid) => match found.status.phase {
+            Some(api::Phase::Recovering) => recover::go_on(o, found, record),
+            Some(api::Phase::Destroying) => Err(hold::purge_in_progress(found)),
+            None => seal::settle(o, held, record),
+        },
+        _ => seal::settle(o, held, record),
+    }
+}

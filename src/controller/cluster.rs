@@ -1,0 +1,125 @@
+//! The cluster as the controller sees it: live, by GET, or from the caches that the watches fill.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource};
+
+use crate::api;
+use crate::plan::Lineage;
+use crate::softdelete::Kind;
+
+/// Where a look takes the cluster's side from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A hint that may be old: good enough to find that there is nothing to do.
+    Cache,
+    /// A GET each: what a protocol goes by.
+    Live,
+}
+
+/// The kinds that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Watched {
+    Object(Kind),
+    Proxy(Kind),
+    Recover,
+    Purge,
+    Namespace,
+}
+
+impl Watched {
+    pub const ALL: [Self; 7] = [
+        Self::Object(Kind::Hsm),
+        Self::Object(Kind::Key),
+        Self::Proxy(Kind::Hsm),
+        Self::Proxy(Kind::Key),
+        Self::Recover,
+        Self::Purge,
+        Self::Namespace,
+    ];
+
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Self::Object(Kind::Hsm) => ApiResource::erase::<api::ManagedHsm>(&()),
+            Self::Object(Kind::Key) => ApiResource::erase::<api::HsmKey>(&()),
+            Self::Proxy(Kind::Hsm) => ApiResource::erase::<api::DeletedManagedHsm>(&()),
+            Self::Proxy(Kind::Key) => ApiResource::erase::<api::DeletedHsmKey>(&()),
+            Self::Recover => ApiResource::erase::<api::Recover>(&()),
+            Self::Purge => ApiResource::erase::<api::Purge>(&()),
+            Self::Namespace => ApiResource::erase::<Namespace>(&()),
+        }
+    }
+}
+
+pub type Caches = HashMap<Watched, Store<DynamicObject>>;
+
+#[derive(Clone)]
+pub struct Cluster {
+    pub client: Client,
+    caches: Caches,
+}
+
+impl Cluster {
+    pub fn new(client: Client, caches: Caches) -> Self {
+        Self { client, caches }
+    }
+
+    /// The API of a namespaced kind in one namespace.
+    pub fn namespaced(&self, of: Watched, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &of.resource())
+    }
+
+    /// The API of a cluster-scoped kind.
+    pub fn global(&self, of: Watched) -> Api<DynamicObject> {
+        Api::all_with(self.client.clone(), &of.resource())
+    }
+
+    pub fn objects(&self, lineage: &Lineage) -> Api<DynamicObject> {
+        self.namespaced(Watched::Object(lineage.kind), &lineage.namespace)
+    }
+
+    pub fn proxies(&self, kind: Kind) -> Api<DynamicObject> {
+        self.global(Watched::Proxy(kind))
+    }
+
+    pub async fn object(&self, source: Source, lineage: &Lineage) -> Result<Option<DynamicObject>, kube::Error> {
+        match source {
+            Source::Cache => Ok(self.cached(Watched::Object(lineage.kind), Some(&lineage.namespace), &lineage.name)),
+            Source::Live => self.objects(lineage).get_opt(&lineage.name).await,
+        }
+    }
+
+    pub async fn proxy(&self, source: Source, lineage: &Lineage) -> Result<Option<DynamicObject>, kube::Error> {
+        let name = api::proxy::proxy_name(&lineage.namespace, &lineage.name);
+        match source {
+            Source::Cache => Ok(self.cached(Watched::Proxy(lineage.kind), None, &name)),
+            Source::Live => self.proxies(lineage.kind).get_opt(&name).await,
+        }
+    }
+
+    pub async fn namespace(&self, source: Source, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
+        match source {
+            Source::Cache => Ok(self.cached(Watched::Namespace, None, name)),
+            Source::Live => self.global(Watched::Namespace).get_opt(name).await,
+        }
+    }
+
+    fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
+        let mut wanted = ObjectRef::<DynamicObject>::new_with(name, of.resource());
+        wanted.namespace = namespace.map(str::to_owned);
+        self.caches.get(&of)?.get(&wanted).map(|found| (*found).clone())
+    }
+
+    /// Everything of that kind that the cache has and `wanted` takes.
+    pub fn list(&self, of: Watched, wanted: impl Fn(&DynamicObject) -> bool) -> Vec<DynamicObject> {
+        self.caches.get(&of).map(|store| store.state().iter().filter(|found| wanted(found)).map(|found| (**found).clone()).collect()).unwrap_or_default()
+    }
+
+    /// The uid of kube-system, which names the cluster.
+    pub async fn id(&self) -> Result<Option<String>, kube::Error> {
+        Ok(Api::<Namespace>::all(self.client.clone()).get_opt("kube-system").await?.and_then(|found| found.meta().uid.clone()))
+    }
+}

@@ -1,0 +1,63 @@
+//! Events (SD-35): told after the effect that they are about, on the object it happened to.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use super::cluster::Watched;
+use crate::api;
+use crate::plan::Observed;
+use crate::plan::observed::Meta;
+use crate::plan::step::{Tell, Whom};
+
+/// The one Recorder, shared so that repeated Events are counted instead of piling up.
+pub struct Teller(Recorder);
+
+impl Teller {
+    pub fn new(client: Client, instance: String) -> Self {
+        Self(Recorder::new(client, Reporter { controller: api::MANAGER.to_owned(), instance: Some(instance) }))
+    }
+
+    /// An Event that could not be written is logged and forgotten: it holds up nothing.
+    pub async fn tell(&self, seen: &Observed, tells: &[Tell]) {
+        for told in tells {
+            tracing::info!(lineage = %seen.lineage, reason = told.reason, note = %told.note, "told");
+            let Some(reference) = reference(seen, &told.whom) else { continue };
+            let event = Event {
+                type_: if told.warning { EventType::Warning } else { EventType::Normal },
+                reason: told.reason.to_owned(),
+                note: Some(told.note.clone()),
+                action: told.reason.to_owned(),
+                secondary: None,
+            };
+            if let Err(error) = self.0.publish(&event, &reference).await {
+                tracing::warn!(lineage = %seen.lineage, %error, "the Event could not be written");
+            }
+        }
+    }
+}
+
+/// On the object where there is one, else on its proxy; nothing where neither is there (any more).
+fn reference(seen: &Observed, whom: &Whom) -> Option<ObjectReference> {
+    let lineage = &seen.lineage;
+    let object = || seen.object.as_ref().map(|found| refer(Watched::Object(lineage.kind), &found.meta, Some(&lineage.namespace)));
+    let proxy = || seen.proxy.as_ref().map(|found| refer(Watched::Proxy(lineage.kind), &found.meta, None));
+    match whom {
+        Whom::Object => object().or_else(proxy),
+        Whom::Proxy => proxy().or_else(object),
+        Whom::Recover(name) => seen.recovers.iter().find(|recover| recover.meta.name == *name).map(|recover| refer(Watched::Recover, &recover.meta, Some(&lineage.namespace))),
+        Whom::Purge(name) => seen.purges.iter().find(|purge| purge.meta.name == *name).map(|purge| refer(Watched::Purge, &purge.meta, None)),
+    }
+}
+
+fn refer(of: Watched, meta: &Meta, namespace: Option<&str>) -> ObjectReference {
+    let resource = of.resource();
+    ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        name: Some(meta.name.clone()),
+        namespace: namespace.map(str::to_owned),
+        uid: Some(meta.uid.0.clone()),
+        ..ObjectReference::default()
+    }
+}

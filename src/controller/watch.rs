@@ -1,0 +1,118 @@
+//! The watches: each fills a cache and wakes the lineages that its events are about.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+
+use super::cluster::{Caches, Watched};
+use super::{Context, index};
+use crate::backend::HsmBackend;
+use crate::plan::Lineage;
+use crate::softdelete::{Kind, RecordId};
+
+/// The caches before they are filled.
+pub struct Watches {
+    writers: Vec<(Watched, Writer<DynamicObject>)>,
+}
+
+/// Empty caches, and what fills them.
+pub fn prepare() -> (Caches, Watches) {
+    let mut caches = Caches::new();
+    let mut writers = Vec::new();
+    for of in Watched::ALL {
+        let writer = Writer::new(of.resource());
+        caches.insert(of, writer.as_reader());
+        writers.push((of, writer));
+    }
+    (caches, Watches { writers })
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Watches {
+    /// One endless task for each kind; a watch that breaks is begun anew by itself.
+    pub fn run(self, client: &Client, context: &Arc<Context>) -> Vec<(String, Task)> {
+        self.writers.into_iter().map(|(of, writer)| (format!("watch of {}", of.resource().plural), watch(client.clone(), of, writer, Arc::clone(context)))).collect()
+    }
+}
+
+fn watch(client: Client, of: Watched, writer: Writer<DynamicObject>, context: Arc<Context>) -> Task {
+    let all: Api<DynamicObject> = Api::all_with(client, &of.resource());
+    let stream = watcher(all, watcher::Config::default()).default_backoff().modify(|found| found.metadata.managed_fields = None);
+    Box::pin(async move {
+        let mut events = std::pin::pin!(reflector::reflector(writer, stream));
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Apply(found) | watcher::Event::InitApply(found) | watcher::Event::Delete(found)) => wake(&context, of, &found),
+                Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                Err(error) => tracing::warn!(kind = %of.resource().kind, %error, "the watch broke and begins anew"),
+            }
+        }
+    })
+}
+
+fn wake(context: &Context, of: Watched, found: &DynamicObject) {
+    match of {
+        Watched::Namespace => wake_namespace(context, &found.name_any()),
+        Watched::Object(Kind::Hsm) => {
+            let hsm = Lineage::new(Kind::Hsm, found.namespace().unwrap_or_default(), found.name_any());
+            context.wake_keys_of(&hsm, &hsm_id(context, &hsm));
+            context.waker.wake(hsm);
+        }
+        Watched::Object(_) | Watched::Proxy(_) | Watched::Recover | Watched::Purge => {
+            if let Some(lineage) = lineage(of, found) {
+                context.waker.wake(lineage);
+            }
+        }
+    }
+}
+
+fn hsm_id(context: &Context, hsm: &Lineage) -> RecordId {
+    context.index.of_lineage(hsm).into_iter().find(|entry| !entry.held.is_final()).map(|entry| entry.held.id).unwrap_or_default()
+}
+
+/// A namespace that comes back is what recoveries wait for.
+fn wake_namespace(context: &Context, name: &str) {
+    context.index.lineages().into_iter().filter(|lineage| lineage.namespace == name).for_each(|lineage| context.waker.wake(lineage));
+}
+
+/// Which lineage an object is about.
+fn lineage(of: Watched, found: &DynamicObject) -> Option<Lineage> {
+    let text = |path: &str| found.data.pointer(path).and_then(|value| value.as_str());
+    match of {
+        Watched::Object(kind) => Some(Lineage::new(kind, found.namespace()?, found.name_any())),
+        Watched::Proxy(kind) => split(kind, &found.name_any()),
+        Watched::Recover => Some(Lineage::new(kind_of(text("/spec/kind")?)?, found.namespace()?, text("/spec/name")?)),
+        Watched::Purge => split(kind_of(text("/spec/kind")?)?, text("/spec/name")?),
+        Watched::Namespace => None,
+    }
+}
+
+fn split(kind: Kind, proxy: &str) -> Option<Lineage> {
+    proxy.split_once('.').map(|(namespace, name)| Lineage::new(kind, namespace, name))
+}
+
+fn kind_of(text: &str) -> Option<Kind> {
+    [Kind::Hsm, Kind::Key].into_iter().find(|kind| text == kind.object() || text == kind.proxy())
+}
+
+/// Reads every ledger in one pass, for lists and names, and wakes what it names.
+pub async fn load(context: &Context) -> Result<(), super::Failure> {
+    for (name, module) in &context.backends {
+        let stored = context.pool.run(Arc::clone(module), |module: &dyn HsmBackend| module.records()).await?;
+        for group in stored.chunk_by(|one, other| one.id == other.id) {
+            let id = RecordId(group[0].id.clone());
+            if let Some(held) = index::reading(&id, group) {
+                context.index.note(name, held);
+            }
+        }
+    }
+    context.index.lineages().into_iter().for_each(|lineage| context.waker.wake(lineage));
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Identities derived from uid and version: unique, never reused, and the same for whoever goes on.
+
+use sha2::{Digest, Sha256};
+
+use crate::backend::{self, TokenLabel};
+use crate::softdelete::{self, MaterialId, RecordId, Uid};
+
+/// The record of what was created with this uid. Of an HSM this is the hsmId and its token's label.
+pub fn record_id(uid: &Uid) -> RecordId {
+    RecordId(hex(&derive(uid, 0)))
+}
+
+/// The material of one version; versions begin at 1.
+pub fn material_id(uid: &Uid, version: i32) -> MaterialId {
+    MaterialId(hex(&derive(uid, version)))
+}
+
+pub fn token_label(hsm: &RecordId) -> TokenLabel {
+    TokenLabel(hsm.0.clone())
+}
+
+/// None: no id of ours.
+pub fn backend_id(id: &MaterialId) -> Option<backend::MaterialId> {
+    let text = id.as_str();
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(backend::MaterialId(bytes))
+}
+
+pub fn fingerprint(of: &backend::Fingerprint) -> softdelete::Fingerprint {
+    softdelete::Fingerprint(of.to_string())
+}
+
+fn derive(uid: &Uid, version: i32) -> [u8; 16] {
+    let hash = Sha256::new().chain_update(b"managedhsm.dev/id\0").chain_update(uid.as_str()).chain_update(b"\0").chain_update(version.to_be_bytes()).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash[..16]);
+    id
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_for_whoever_derives_it_and_differs_by_uid_and_version() {
+        let uid = Uid::from("4f6c");
+        assert_eq!(material_id(&uid, 1), material_id(&uid, 1));
+        assert_ne!(material_id(&uid, 1), material_id(&uid, 2));
+        assert_ne!(material_id(&uid, 1), material_id(&Uid::from("4f6d"), 1));
+        assert_ne!(record_id(&uid).0, material_id(&uid, 1).0);
+    }
+
+    #[test]
+    fn an_id_goes_to_the_backend_and_comes_back_unchanged() {
+        let id = material_id(&Uid::from("4f6c"), 7);
+        assert_eq!(backend_id(&id).map(|found| found.to_string()), Some(id.0));
+        assert_eq!(backend_id(&MaterialId::from("zz")), None);
+    }
+}

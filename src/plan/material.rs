@@ -1,0 +1,182 @@
+//! What a look at a key's objects means for each protocol: the next touch of the material, or that
+//! there is none left to do. One touch at a time, by the handles of this look (G3).
+
+use super::ids;
+use super::step::Effect;
+use crate::backend::{self, Class, Mark, ObjectFacts, TokenRef};
+use crate::softdelete::record::{Algorithm, Pending, Version};
+use crate::softdelete::{Fingerprint, MaterialId};
+
+/// Where the material stands on its way to what a protocol wants of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Touch(Effect),
+    Done,
+    /// No object has the id.
+    Missing(MaterialId),
+    /// There are objects, but they don't prove to be what the record names.
+    Disagrees(MaterialId),
+}
+
+/// A key's objects as this look found them.
+pub struct Objects<'a> {
+    pub token: &'a TokenRef,
+    pub algorithm: &'a Algorithm,
+    pub found: &'a [ObjectFacts],
+}
+
+/// The algorithm in the backend's words. None: no backend of ours makes such keys.
+pub fn backend_algorithm(algorithm: &Algorithm) -> Option<backend::Algorithm> {
+    use backend::Algorithm as To;
+    Some(match algorithm {
+        Algorithm::Rsa(2048) => To::Rsa2048,
+        Algorithm::Rsa(3072) => To::Rsa3072,
+        Algorithm::Rsa(4096) => To::Rsa4096,
+        Algorithm::Oct(128) => To::Aes128,
+        Algorithm::Oct(192) => To::Aes192,
+        Algorithm::Oct(256) => To::Aes256,
+        Algorithm::Ec(curve) => match curve.as_str() {
+            "P-256" => To::P256,
+            "P-384" => To::P384,
+            "P-521" => To::P521,
+            _ => return None,
+        },
+        Algorithm::Rsa(_) | Algorithm::Oct(_) => return None,
+    })
+}
+
+impl Objects<'_> {
+    fn classes(&self) -> &'static [Class] {
+        match self.algorithm {
+            Algorithm::Rsa(_) | Algorithm::Ec(_) => &[Class::Private, Class::Public],
+            Algorithm::Oct(_) => &[Class::Secret],
+        }
+    }
+
+    fn of<'a>(&'a self, id: &'a MaterialId) -> impl Iterator<Item = &'a ObjectFacts> + 'a {
+        self.found.iter().filter(move |object| object.id.to_string() == id.0)
+    }
+
+    fn destroy(&self, object: &ObjectFacts) -> Progress {
+        Progress::Touch(Effect::Destroy { token: self.token.clone(), handle: object.handle })
+    }
+
+    fn copy(&self, object: &ObjectFacts, mark: Mark) -> Progress {
+        Progress::Touch(Effect::Copy { token: self.token.clone(), original: object.handle, mark })
+    }
+
+    /// Make: a pending key (pair) that proves itself, or the step towards one. `Ok` holds its fingerprint.
+    pub fn make(&self, pending: &Pending) -> Result<Fingerprint, Progress> {
+        let mine: Vec<_> = self.of(&pending.material).collect();
+        if mine.iter().any(|object| object.mark != Mark::Pending) {
+            return Err(Progress::Disagrees(pending.material.clone()));
+        }
+        if let Some(made) = self.whole(&mine) {
+            return Ok(made);
+        }
+        match mine.first() {
+            // Half of a pair that a crash left, or one that proves nothing: nobody refers to it.
+            Some(half) => Err(self.destroy(half)),
+            None => Err(self.generate(pending)),
+        }
+    }
+
+    fn generate(&self, pending: &Pending) -> Progress {
+        match (ids::backend_id(&pending.material), backend_algorithm(self.algorithm)) {
+            (Some(id), Some(algorithm)) => Progress::Touch(Effect::Generate { token: self.token.clone(), id, algorithm }),
+            _ => Progress::Disagrees(pending.material.clone()),
+        }
+    }
+
+    /// The smallest fingerprint that every class proves.
+    fn whole(&self, objects: &[&ObjectFacts]) -> Option<Fingerprint> {
+        let first = self.classes().first()?;
+        let proved = |object: &&&ObjectFacts| object.class == *first && object.proved.is_some();
+        let mut candidates: Vec<_> = objects.iter().filter(proved).filter_map(|object| object.proved.as_ref()).collect();
+        candidates.sort();
+        let complete = |fingerprint: &&&backend::Fingerprint| self.classes().iter().all(|class| objects.iter().any(|object| object.class == *class && object.proved.as_ref() == Some(**fingerprint)));
+        candidates.iter().find(complete).map(|fingerprint| ids::fingerprint(fingerprint))
+    }
+
+    /// Publish: each recorded version is labelled *live*, and what else is pending under its id is swept.
+    pub fn publish(&self, versions: &[Version]) -> Progress {
+        self.each(versions, |version| self.publish_one(version))
+    }
+
+    fn publish_one(&self, version: &Version) -> Progress {
+        for class in self.classes() {
+            let here = || self.of(&version.material).filter(|object| object.class == *class);
+            if here().any(|object| object.mark == Mark::Live) {
+                continue;
+            }
+            match here().find(|object| object.mark == Mark::Pending && proves(object, &version.fingerprint)) {
+                Some(object) => return Progress::Touch(Effect::Publish { token: self.token.clone(), handle: object.handle }),
+                None if here().next().is_none() => return Progress::Missing(version.material.clone()),
+                None => return Progress::Disagrees(version.material.clone()),
+            }
+        }
+        match self.of(&version.material).find(|object| object.mark == Mark::Pending) {
+            Some(stray) => self.destroy(stray),
+            None => Progress::Done,
+        }
+    }
+
+    /// K1: every object of every version has a proved copy that refuses use, and no original is left.
+    pub fn seal(&self, versions: &[Version]) -> Progress {
+        self.each(versions, |version| self.turn_one(version, Mark::Deleted))
+    }
+
+    /// K1 back: every object has a proved copy that works, and no sealed one is left.
+    pub fn unseal(&self, versions: &[Version]) -> Progress {
+        self.each(versions, |version| self.turn_one(version, Mark::Live))
+    }
+
+    fn turn_one(&self, version: &Version, to: Mark) -> Progress {
+        for class in self.classes() {
+            let here = || self.of(&version.material).filter(|object| object.class == *class);
+            if here().any(|object| turned(object, to, &version.fingerprint)) {
+                continue;
+            }
+            // A copy that is there but does not prove itself is never made twice, and never destroyed: somebody may be about to trust it.
+            let unproved = here().any(|object| object.mark == to);
+            match here().find(|object| object.mark != to && proves(object, &version.fingerprint)) {
+                Some(original) if !unproved => return self.copy(original, to),
+                None if here().next().is_none() => return Progress::Missing(version.material.clone()),
+                _ => return Progress::Disagrees(version.material.clone()),
+            }
+        }
+        match self.of(&version.material).find(|object| object.mark != to) {
+            Some(original) => self.destroy(original),
+            None => Progress::Done,
+        }
+    }
+
+    /// Ends what was pending: only `p:` objects of that id are destroyed.
+    pub fn end(&self, pending: &Pending) -> Progress {
+        match self.of(&pending.material).find(|object| object.mark == Mark::Pending) {
+            Some(object) => self.destroy(object),
+            None => Progress::Done,
+        }
+    }
+
+    /// Purge: every object with one of the ids goes, whatever its label.
+    pub fn purge(&self, ids: &[MaterialId]) -> Progress {
+        match ids.iter().flat_map(|id| self.of(id)).next() {
+            Some(object) => self.destroy(object),
+            None => Progress::Done,
+        }
+    }
+
+    fn each(&self, versions: &[Version], one: impl Fn(&Version) -> Progress) -> Progress {
+        versions.iter().map(one).find(|progress| *progress != Progress::Done).unwrap_or(Progress::Done)
+    }
+}
+
+fn proves(object: &ObjectFacts, fingerprint: &Fingerprint) -> bool {
+    object.proved.as_ref().is_some_and(|proved| ids::fingerprint(proved) == *fingerprint)
+}
+
+/// A sealed copy refuses use, a live one works; both prove to be the recorded key.
+fn turned(object: &ObjectFacts, to: Mark, fingerprint: &Fingerprint) -> bool {
+    object.mark == to && object.usable == Some(to == Mark::Live) && proves(object, fingerprint)
+}

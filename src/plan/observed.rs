@@ -1,0 +1,300 @@
+//! What one look saw of a *lineage*: the live object of one name, its proxy, its Recovers and
+//! Purges, its records, its material, and of a key also its HSM. Plain values: the same in the
+//! operator, in tests and under a model checker.
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::api;
+use crate::backend::{ObjectFacts, TokenFacts};
+use crate::softdelete::{Kind, Origin, Record, RecordId, RecordState, Uid};
+
+/// One name of one kind in one namespace: all that ever stood under it, live or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lineage {
+    pub kind: Kind,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// The operator's settings, as far as they take part in judgement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The uid of the namespace kube-system.
+    pub cluster: Uid,
+    /// SD-15.
+    pub undeletable: bool,
+    /// SD-24.
+    pub quorum: usize,
+    /// How long a day of retention and announcement lasts.
+    pub day: Duration,
+    /// Which backends are configured.
+    pub backends: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Observed {
+    pub now: DateTime<Utc>,
+    /// Local clock and API server's agree.
+    pub clock_trusted: bool,
+    pub settings: Settings,
+    pub lineage: Lineage,
+    /// The backend that holds it, or is to hold it.
+    pub backend: String,
+    pub namespace: Option<Namespace>,
+    pub object: Option<Object>,
+    pub proxy: Option<Proxy>,
+    pub recovers: Vec<Recover>,
+    pub purges: Vec<Purge>,
+    /// All records of this lineage, each read anew; at most one of them is not final.
+    pub records: Vec<Held>,
+    pub material: Material,
+    /// Of a key.
+    pub hsm: Option<Hsm>,
+    /// Of a key: the records of other lineages that have its key name in its HSM.
+    pub namesakes: Vec<Record>,
+    /// Of an HSM: its keys.
+    pub keys: Vec<KeyOfHsm>,
+    /// What the cluster or the backend answered to this pass's last step, if it refused it.
+    pub refused: Option<Refused>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Namespace {
+    pub uid: Uid,
+    pub terminating: bool,
+}
+
+/// What every Kubernetes object carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Meta {
+    pub name: String,
+    pub uid: Uid,
+    pub resource_version: String,
+    pub generation: i64,
+    pub created: DateTime<Utc>,
+    /// `metadata.deletionTimestamp`.
+    pub deleted: Option<DateTime<Utc>>,
+    pub finalizers: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Body {
+    Hsm(api::ManagedHsmSpec, api::ManagedHsmStatus),
+    Key(api::HsmKeySpec, api::HsmKeyStatus),
+}
+
+/// A ManagedHsm or HsmKey.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Object {
+    pub meta: Meta,
+    pub body: Body,
+    /// Labels, annotations, spec and field ownership as they are, for the proxy.
+    pub snapshot: api::Snapshot,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProxySpec {
+    Hsm(api::DeletedManagedHsmSpec),
+    Key(api::DeletedHsmKeySpec),
+}
+
+/// A DeletedManagedHsm or DeletedHsmKey.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proxy {
+    pub meta: Meta,
+    pub spec: ProxySpec,
+    pub status: api::ProxyStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recover {
+    pub meta: Meta,
+    pub spec: api::RecoverSpec,
+    pub status: api::RecoverStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Purge {
+    pub meta: Meta,
+    pub spec: api::PurgeSpec,
+    pub status: api::PurgeStatus,
+}
+
+/// A record as it was read: the single highest one, or why it says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    pub id: RecordId,
+    pub generation: u64,
+    pub reading: Reading,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reading {
+    One(Box<Record>),
+    /// Different records of one generation: a person says which holds.
+    Disagree,
+    /// Of an encoding version that this operator does not know.
+    Unknown(u32),
+}
+
+/// What the backend showed of the lineage's material.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Material {
+    /// There is no record that names any, so nothing was looked at.
+    NotLooked,
+    Token(Option<TokenFacts>),
+    Objects(Vec<ObjectFacts>),
+    /// The token around the key is sealed.
+    Sealed,
+    /// The token around the key is not there.
+    NoToken,
+    Unavailable(String),
+    /// The object's backend is not configured.
+    UnknownBackend,
+}
+
+/// A key's HSM, as far as the key needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hsm {
+    pub name: String,
+    /// The ManagedHsm of that name.
+    pub object: Option<HsmObject>,
+    /// The record that the key's record names, else that of the object's uid, with its generation.
+    pub record: Option<(u64, Record)>,
+    /// The proxy of that name.
+    pub proxy: Option<HsmProxy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HsmObject {
+    pub uid: Uid,
+    pub terminating: bool,
+    /// Its status shows this protection.
+    pub purge_protection: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HsmProxy {
+    pub meta: Meta,
+    pub origin: Origin,
+    pub phase: Option<api::Phase>,
+    /// A recovery of it brings its keys too.
+    pub include_keys: bool,
+    pub purge_time: Option<DateTime<Utc>>,
+    pub recovering: bool,
+}
+
+/// A key as its HSM needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyOfHsm {
+    pub generation: u64,
+    pub record: Record,
+    pub proxy: Option<HsmProxy>,
+    pub object: Option<HsmObject>,
+}
+
+/// A step that was refused for good, for this pass: what was tried, and the server's or the module's own words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    pub what: Tried,
+    pub why: String,
+    /// The backend has no room.
+    pub full: bool,
+    /// The backend has no such mechanism.
+    pub unsupported: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tried {
+    CreateProxy,
+    CreateObject,
+    Backend,
+    Other,
+}
+
+impl Meta {
+    /// Ours is on it.
+    pub fn finalizer(&self) -> bool {
+        self.finalizers.iter().any(|finalizer| finalizer == api::FINALIZER)
+    }
+
+    pub fn with_ours(&self) -> Vec<String> {
+        let mut all = self.without_ours();
+        all.push(api::FINALIZER.to_owned());
+        all
+    }
+
+    pub fn without_ours(&self) -> Vec<String> {
+        self.finalizers.iter().filter(|finalizer| *finalizer != api::FINALIZER).cloned().collect()
+    }
+}
+
+impl Held {
+    /// The record, if there is exactly one that can be read.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.reading {
+            Reading::One(record) => Some(record),
+            Reading::Disagree | Reading::Unknown(_) => None,
+        }
+    }
+
+    pub fn is_final(&self) -> bool {
+        self.record().is_some_and(|record| matches!(record.state, RecordState::Tombstone | RecordState::Abandoned))
+    }
+}
+
+impl Lineage {
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for Lineage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind.object(), self.namespace, self.name)
+    }
+}
+
+impl Observed {
+    /// The record that names this uid as the holder of its material.
+    pub fn record_of(&self, uid: &Uid) -> Option<(&Held, &Record)> {
+        self.records.iter().find_map(|held| held.record().filter(|record| record.origin.uid == *uid).map(|record| (held, record)))
+    }
+
+    /// The lineage's record that is neither a tombstone nor given up: it holds the name.
+    pub fn standing(&self) -> Option<(&Held, &Record)> {
+        self.records.iter().find_map(|held| held.record().filter(|_| !held.is_final()).map(|record| (held, record)))
+    }
+
+    /// The live object, if it is not on its way out.
+    pub fn alive(&self) -> Option<&Object> {
+        self.object.as_ref().filter(|object| object.meta.deleted.is_none())
+    }
+
+    /// The key's HSM can be used: its record is *live* and its object does not terminate (G6).
+    pub fn hsm_is_live(&self) -> bool {
+        self.hsm.as_ref().is_some_and(Hsm::is_live)
+    }
+}
+
+impl Hsm {
+    pub fn is_live(&self) -> bool {
+        let holder = self.record.as_ref().filter(|(_, record)| record.state == RecordState::Live).map(|(_, record)| &record.origin.uid);
+        let object = self.object.as_ref().filter(|object| !object.terminating).map(|object| &object.uid);
+        holder.is_some() && holder == object
+    }
+}
+
+impl Proxy {
+    pub fn origin(&self) -> &api::Origin {
+        match &self.spec {
+            ProxySpec::Hsm(spec) => &spec.origin,
+            ProxySpec::Key(spec) => &spec.origin,
+        }
+    }
+
+    pub fn is_of(&self, uid: &Uid) -> bool {
+        self.origin().uid == uid.0
+    }
+}
+
