@@ -37,9 +37,18 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
             let mut value = serde_yaml_ng::to_value(crd)?;
             whole_numbers(&mut value);
             let name = crd.metadata.name.as_deref().unwrap_or_default();
-            Ok((format!("{name}.yaml"), serde_yaml_ng::to_string(&value)?))
+            Ok((format!("{name}.yaml"), quoted(&serde_yaml_ng::to_string(&value)?)))
         })
         .collect()
+}
+
+/// A JWK's `n` and `y` as keys in quotes: to Kubernetes' YAML 1.1 they are booleans, and the fields would be called `false` and `true`.
+fn quoted(yaml: &str) -> String {
+    let line = |line: &str| match line.trim_start() {
+        name @ ("n:" | "y:") => line.replace(name, &format!("\"{}\":", &name[..1])),
+        _ => line.to_owned(),
+    };
+    yaml.lines().map(|text| line(text) + "\n").collect()
 }
 
 /// What the derive cannot say: the default status, and that nothing is ever null.
@@ -105,6 +114,14 @@ fn whole_numbers(value: &mut Yaml) {
 mod tests {
     use super::super::{GROUP, VERSION};
     use super::*;
+
+    #[test]
+    fn no_key_of_a_definition_is_a_boolean_of_yaml_1_1() {
+        for (name, yaml) in crds_yaml().expect("yaml") {
+            let boolean = |line: &&str| matches!(line.trim(), "n:" | "y:" | "no:" | "yes:" | "on:" | "off:");
+            assert_eq!(yaml.lines().find(boolean), None, "{name}");
+        }
+    }
 
     #[test]
     fn the_six_kinds_come_in_a_fixed_order() {

@@ -1,0 +1,121 @@
+//! An operator of its own inside the test process, on a control plane that others may share, and how a test looks at what it did.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject};
+use managed_hsm_operator::backend::HsmBackend;
+use managed_hsm_operator::backend::memory::MemoryBackend;
+use managed_hsm_operator::backend::pool::Pool;
+use managed_hsm_operator::clock::{Clock, Limits, Timekeeper};
+use managed_hsm_operator::controller::cluster::Watched;
+use managed_hsm_operator::controller::{self, Parts, queue};
+use managed_hsm_operator::metrics::Metrics;
+use managed_hsm_operator::plan::Settings;
+use managed_hsm_operator::softdelete::Uid;
+use testplane::{Plane, eventually};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// The operator's controller in this process. It stops when it is dropped.
+pub struct Operator {
+    pub backend: MemoryBackend,
+    pub metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
+impl Operator {
+    pub async fn start(plane: &Plane, backend: MemoryBackend) -> Self {
+        // What a failed test shows of the operator's own story; RUST_LOG widens it.
+        _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        let client = plane.client().await;
+        let cluster = cluster_id(&client).await;
+        let metrics = Arc::new(Metrics::new(|_| {}));
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            client,
+            backends: BTreeMap::from([("default".to_owned(), Arc::new(backend.clone()) as Arc<dyn HsmBackend>)]),
+            pool: Pool::new(2).expect("threads"),
+            time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
+            settings: Settings { cluster, undeletable: false, quorum: 1, day: chrono::Duration::days(1), backends: vec!["default".into()] },
+            metrics: Arc::clone(&metrics),
+            queue: queue::Settings::default(),
+            instance: "test".into(),
+        };
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let ended = controller::run(parts, move || _ = ready.send(()), stopped).await;
+            assert!(ended.is_ok(), "the controller ended: {ended:?}");
+        });
+        is_ready.await.expect("the controller becomes ready");
+        Self { backend, metrics, stop, task }
+    }
+
+    /// Stops at once, wherever it is: what a crash leaves.
+    pub fn kill(self) -> MemoryBackend {
+        self.task.abort();
+        self.backend.clone()
+    }
+}
+
+async fn cluster_id(client: &Client) -> Uid {
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+    let found = eventually("kube-system is there", SOON, async || namespaces.get("kube-system").await.map_err(|error| error.to_string())).await;
+    Uid(found.metadata.uid.expect("a uid"))
+}
+
+/// One object, as it is now.
+pub async fn get(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
+    let resource: ApiResource = of.resource();
+    let client = plane.client().await;
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    api.get_opt(name).await.expect("a GET")
+}
+
+/// The status and reason of one condition.
+pub fn condition(object: &DynamicObject, kind: &str) -> Option<(String, String, String)> {
+    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == kind)?;
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    Some((text("status"), text("reason"), text("message")))
+}
+
+/// Waits until an object's condition has that status, and answers the object.
+pub async fn until(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str, kind: &str, status: &str, reason: &str) -> DynamicObject {
+    let what = format!("{name}: {kind}={status} ({reason})");
+    eventually(&what, SOON, async || match get(plane, of, namespace, name).await {
+        None => Err("it is not there".to_owned()),
+        Some(found) => match condition(&found, kind) {
+            Some((is, why, _)) if is == status && (reason.is_empty() || why == reason) => Ok(found),
+            _ => Err(serde_json::to_string(&found.data["status"]).unwrap_or_default()),
+        },
+    })
+    .await
+}
+
+/// Waits until an object is gone.
+pub async fn gone(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str) {
+    eventually(&format!("{name} is gone"), SOON, async || match get(plane, of, namespace, name).await {
+        None => Ok(()),
+        Some(found) => Err(serde_json::to_string(&found).unwrap_or_default()),
+    })
+    .await;
+}
