@@ -21,7 +21,7 @@ pub const REAL_DAY: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub backends: Vec<Backend>,
-    /// SD-15.
+    /// `softdelete`: SD-15.
     pub undeletable: bool,
     /// How many users must ask for a purge (SD-24).
     pub purge_quorum: u32,

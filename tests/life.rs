@@ -36,17 +36,47 @@ spec: {{hsm: safe, keyType: EC, curve: P-256}}
     assert!(thumbprint.is_string(), "{key:?}");
     let uid = key.metadata.uid.clone().expect("a uid");
 
-    plane.kubectl(&["delete", "hsmkey", "signing", "-n", &ns], "").await.ok();
+    plane
+        .kubectl(&["delete", "hsmkey", "signing", "-n", &ns], "")
+        .await
+        .ok();
     gone(&plane, KEY, Some(&ns), "signing").await;
-    let proxy = until(&plane, PROXY, None, &format!("{ns}.signing"), "Ready", "True", "").await;
+    let proxy = until(
+        &plane,
+        PROXY,
+        None,
+        &format!("{ns}.signing"),
+        "Ready",
+        "True",
+        "",
+    )
+    .await;
     assert_eq!(proxy.data["spec"]["origin"]["uid"], uid);
 
-    let recover = format!("{{apiVersion: managedhsm.dev/v1alpha1, kind: Recover, metadata: {{name: back, namespace: {ns}}}, spec: {{kind: HsmKey, name: signing, uid: {uid}}}}}");
+    let recover = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: Recover, metadata: {{name: back, namespace: {ns}}}, spec: {{kind: HsmKey, name: signing, uid: {uid}}}}}"
+    );
     plane.kubectl(&["apply", "-f", "-"], &recover).await.ok();
-    until(&plane, Watched::Recover, Some(&ns), "back", "Complete", "True", "").await;
+    until(
+        &plane,
+        Watched::Recover,
+        Some(&ns),
+        "back",
+        "Complete",
+        "True",
+        "",
+    )
+    .await;
     let back = until(&plane, KEY, Some(&ns), "signing", "Ready", "True", "").await;
     assert_eq!(back.data["status"]["versions"][0]["thumbprint"], thumbprint);
     assert_ne!(back.metadata.uid.as_deref(), Some(uid.as_str()));
-    assert_eq!(back.metadata.labels.as_ref().and_then(|labels| labels.get("team")).map(String::as_str), Some("blue"));
+    assert_eq!(
+        back.metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get("team"))
+            .map(String::as_str),
+        Some("blue")
+    );
     gone(&plane, PROXY, None, &format!("{ns}.signing")).await;
 }

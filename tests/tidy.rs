@@ -210,48 +210,33 @@ fn no_test_is_switched_off() {
 }
 
 #[test]
-fn each_function_of_the_specification_begins_with_its_rule() {
-    let mut broken = Vec::new();
-    for file in source::product()
-        .iter()
-        .filter(|file| file.room() == "softdelete")
-    {
-        for (line, name, doc) in file.public_functions() {
-            let excused = rules::WITHOUT_RULE.iter().any(|(known, _)| *known == name);
-            if rules::leading_ids(&doc).is_empty() && !excused {
-                broken.push(format!("{}:{line}: {name}", file.path));
-            }
-        }
-    }
-    assert!(
-        broken.is_empty(),
-        "public functions of the specification without a rule's id:\n{}",
-        broken.join("\n")
-    );
-}
-
-#[test]
-fn each_rule_has_its_function_or_a_reason() {
-    let found: BTreeSet<u8> = source::product()
+fn each_rule_lives_in_exactly_one_function() {
+    let found: Vec<u8> = source::product()
         .iter()
         .flat_map(Source::docs)
         .flat_map(|doc| rules::leading_ids(&doc))
         .collect();
-    rules::agree(
-        "a function whose doc begins with it",
-        &found,
-        rules::WITHOUT_FUNCTION,
+    let wrong: Vec<String> = rules::ALL
+        .map(|rule| (rule, found.iter().filter(|id| **id == rule).count()))
+        .filter(|(_, times)| *times != 1)
+        .map(|(rule, times)| format!("SD-{rule:02}: {times}"))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "rules whose id does not begin the doc of exactly one item:\n{}",
+        wrong.join("\n")
     );
 }
 
 #[test]
-fn each_rule_has_its_test_or_a_reason() {
+fn each_rule_has_a_test_named_after_it() {
     let found: BTreeSet<u8> = source::all()
         .iter()
         .filter(|file| file.path.ends_with(".rs"))
         .flat_map(Source::rule_tests)
         .collect();
-    rules::agree("a test named after it", &found, rules::WITHOUT_TEST);
+    let missing: Vec<u8> = rules::ALL.filter(|rule| !found.contains(rule)).collect();
+    assert!(missing.is_empty(), "rules without a test: {missing:?}");
 }
 
 /// Fails, with each place, where product code of the chosen files contains one of `texts`.

@@ -37,7 +37,10 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
             let mut value = serde_yaml_ng::to_value(crd)?;
             whole_numbers(&mut value);
             let name = crd.metadata.name.as_deref().unwrap_or_default();
-            Ok((format!("{name}.yaml"), quoted(&serde_yaml_ng::to_string(&value)?)))
+            Ok((
+                format!("{name}.yaml"),
+                quoted(&serde_yaml_ng::to_string(&value)?),
+            ))
         })
         .collect()
 }
@@ -118,7 +121,8 @@ mod tests {
     #[test]
     fn no_key_of_a_definition_is_a_boolean_of_yaml_1_1() {
         for (name, yaml) in crds_yaml().expect("yaml") {
-            let boolean = |line: &&str| matches!(line.trim(), "n:" | "y:" | "no:" | "yes:" | "on:" | "off:");
+            let boolean =
+                |line: &&str| matches!(line.trim(), "n:" | "y:" | "no:" | "yes:" | "on:" | "off:");
             assert_eq!(yaml.lines().find(boolean), None, "{name}");
         }
     }

@@ -85,14 +85,26 @@ impl Cluster {
         self.global(Watched::Proxy(kind))
     }
 
-    pub async fn object(&self, source: Source, lineage: &Lineage) -> Result<Option<DynamicObject>, kube::Error> {
+    pub async fn object(
+        &self,
+        source: Source,
+        lineage: &Lineage,
+    ) -> Result<Option<DynamicObject>, kube::Error> {
         match source {
-            Source::Cache => Ok(self.cached(Watched::Object(lineage.kind), Some(&lineage.namespace), &lineage.name)),
+            Source::Cache => Ok(self.cached(
+                Watched::Object(lineage.kind),
+                Some(&lineage.namespace),
+                &lineage.name,
+            )),
             Source::Live => self.objects(lineage).get_opt(&lineage.name).await,
         }
     }
 
-    pub async fn proxy(&self, source: Source, lineage: &Lineage) -> Result<Option<DynamicObject>, kube::Error> {
+    pub async fn proxy(
+        &self,
+        source: Source,
+        lineage: &Lineage,
+    ) -> Result<Option<DynamicObject>, kube::Error> {
         let name = api::proxy::proxy_name(&lineage.namespace, &lineage.name);
         match source {
             Source::Cache => Ok(self.cached(Watched::Proxy(lineage.kind), None, &name)),
@@ -100,7 +112,11 @@ impl Cluster {
         }
     }
 
-    pub async fn namespace(&self, source: Source, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
+    pub async fn namespace(
+        &self,
+        source: Source,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, kube::Error> {
         match source {
             Source::Cache => Ok(self.cached(Watched::Namespace, None, name)),
             Source::Live => self.global(Watched::Namespace).get_opt(name).await,
@@ -110,16 +126,32 @@ impl Cluster {
     fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
         let mut wanted = ObjectRef::<DynamicObject>::new_with(name, of.resource());
         wanted.namespace = namespace.map(str::to_owned);
-        self.caches.get(&of)?.get(&wanted).map(|found| (*found).clone())
+        self.caches
+            .get(&of)?
+            .get(&wanted)
+            .map(|found| (*found).clone())
     }
 
     /// Everything of that kind that the cache has and `wanted` takes.
     pub fn list(&self, of: Watched, wanted: impl Fn(&DynamicObject) -> bool) -> Vec<DynamicObject> {
-        self.caches.get(&of).map(|store| store.state().iter().filter(|found| wanted(found)).map(|found| (**found).clone()).collect()).unwrap_or_default()
+        self.caches
+            .get(&of)
+            .map(|store| {
+                store
+                    .state()
+                    .iter()
+                    .filter(|found| wanted(found))
+                    .map(|found| (**found).clone())
+                    .collect()
+            })
+            .unwrap_or_default()
     }
 
     /// The uid of kube-system, which names the cluster.
     pub async fn id(&self) -> Result<Option<String>, kube::Error> {
-        Ok(Api::<Namespace>::all(self.client.clone()).get_opt("kube-system").await?.and_then(|found| found.meta().uid.clone()))
+        Ok(Api::<Namespace>::all(self.client.clone())
+            .get_opt("kube-system")
+            .await?
+            .and_then(|found| found.meta().uid.clone()))
     }
 }

@@ -8,12 +8,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api;
-use crate::plan::observed::{Body, HsmObject, HsmProxy, Meta, Object, Proxy, ProxySpec, Purge, Recover};
+use crate::plan::observed::{
+    Body, HsmObject, HsmProxy, Meta, Object, Proxy, ProxySpec, Purge, Recover,
+};
 use crate::softdelete::{Kind, Origin, Uid};
 
 /// What the API server holds is not what our types say.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} could not be understood: {why}; does its definition come from this version of the operator?")]
+#[error(
+    "{what} could not be understood: {why}; does its definition come from this version of the operator?"
+)]
 pub struct ConvertError {
     pub what: String,
     pub why: String,
@@ -39,15 +43,30 @@ pub fn meta(of: &ObjectMeta) -> Meta {
 
 /// A field of the object as our type says it is; absent is the type's own default.
 fn field<T: DeserializeOwned>(of: &DynamicObject, name: &str) -> Result<T> {
-    let value = of.data.get(name).cloned().unwrap_or_else(|| Value::Object(Default::default()));
-    serde_json::from_value(value).map_err(|error| ConvertError { what: format!("{}'s {name}", of.name_any()), why: error.to_string() })
+    let value = of
+        .data
+        .get(name)
+        .cloned()
+        .unwrap_or_else(|| Value::Object(Default::default()));
+    serde_json::from_value(value).map_err(|error| ConvertError {
+        what: format!("{}'s {name}", of.name_any()),
+        why: error.to_string(),
+    })
 }
 
 /// Everything that a recovery needs, as it stands in the cluster: never owner references, never foreign finalizers.
 fn snapshot(of: &DynamicObject) -> Result<api::Snapshot> {
-    let managed_fields = serde_json::to_value(&of.metadata.managed_fields).map_err(|error| ConvertError { what: of.name_any(), why: error.to_string() })?;
+    let managed_fields =
+        serde_json::to_value(&of.metadata.managed_fields).map_err(|error| ConvertError {
+            what: of.name_any(),
+            why: error.to_string(),
+        })?;
     Ok(api::Snapshot {
-        api_version: of.types.as_ref().map(|types| types.api_version.clone()).unwrap_or_else(|| format!("{}/{}", api::GROUP, api::VERSION)),
+        api_version: of
+            .types
+            .as_ref()
+            .map(|types| types.api_version.clone())
+            .unwrap_or_else(|| format!("{}/{}", api::GROUP, api::VERSION)),
         labels: of.metadata.labels.clone().unwrap_or_default(),
         annotations: of.metadata.annotations.clone().unwrap_or_default(),
         spec: of.data.get("spec").cloned().unwrap_or(Value::Null),
@@ -60,7 +79,11 @@ pub fn object(kind: Kind, of: &DynamicObject) -> Result<Object> {
         Kind::Hsm => Body::Hsm(field(of, "spec")?, field(of, "status")?),
         Kind::Key => Body::Key(field(of, "spec")?, field(of, "status")?),
     };
-    Ok(Object { meta: meta(&of.metadata), body, snapshot: snapshot(of)? })
+    Ok(Object {
+        meta: meta(&of.metadata),
+        body,
+        snapshot: snapshot(of)?,
+    })
 }
 
 pub fn proxy(kind: Kind, of: &DynamicObject) -> Result<Proxy> {
@@ -68,12 +91,20 @@ pub fn proxy(kind: Kind, of: &DynamicObject) -> Result<Proxy> {
         Kind::Hsm => ProxySpec::Hsm(field(of, "spec")?),
         Kind::Key => ProxySpec::Key(field(of, "spec")?),
     };
-    Ok(Proxy { meta: meta(&of.metadata), spec, status: field(of, "status")? })
+    Ok(Proxy {
+        meta: meta(&of.metadata),
+        spec,
+        status: field(of, "status")?,
+    })
 }
 
 pub fn hsm_object(of: &DynamicObject) -> Result<HsmObject> {
     let spec: api::ManagedHsmSpec = field(of, "spec")?;
-    Ok(HsmObject { uid: Uid(of.uid().unwrap_or_default()), terminating: of.metadata.deletion_timestamp.is_some(), purge_protection: spec.purge_protection })
+    Ok(HsmObject {
+        uid: Uid(of.uid().unwrap_or_default()),
+        terminating: of.metadata.deletion_timestamp.is_some(),
+        purge_protection: spec.purge_protection,
+    })
 }
 
 pub fn hsm_proxy(of: &DynamicObject) -> Result<HsmProxy> {
@@ -81,9 +112,15 @@ pub fn hsm_proxy(of: &DynamicObject) -> Result<HsmProxy> {
     let origin = found.origin().clone();
     let recovering = found.status.recovering.as_ref();
     Ok(HsmProxy {
-        origin: Origin { namespace: origin.namespace, namespace_uid: Uid(origin.namespace_uid), name: origin.name, uid: Uid(origin.uid) },
+        origin: Origin {
+            namespace: origin.namespace,
+            namespace_uid: Uid(origin.namespace_uid),
+            name: origin.name,
+            uid: Uid(origin.uid),
+        },
         phase: found.status.phase,
-        include_keys: recovering.is_some_and(|recovering| recovering.include_keys == api::IncludeKeys::All),
+        include_keys: recovering
+            .is_some_and(|recovering| recovering.include_keys == api::IncludeKeys::All),
         purge_time: found.status.purge_time.map(api::Time::utc),
         recovering: found.status.phase == Some(api::Phase::Recovering),
         meta: found.meta,
@@ -91,9 +128,17 @@ pub fn hsm_proxy(of: &DynamicObject) -> Result<HsmProxy> {
 }
 
 pub fn recover(of: &DynamicObject) -> Result<Recover> {
-    Ok(Recover { meta: meta(&of.metadata), spec: field(of, "spec")?, status: field(of, "status")? })
+    Ok(Recover {
+        meta: meta(&of.metadata),
+        spec: field(of, "spec")?,
+        status: field(of, "status")?,
+    })
 }
 
 pub fn purge(of: &DynamicObject) -> Result<Purge> {
-    Ok(Purge { meta: meta(&of.metadata), spec: field(of, "spec")?, status: field(of, "status")? })
+    Ok(Purge {
+        meta: meta(&of.metadata),
+        spec: field(of, "spec")?,
+        status: field(of, "status")?,
+    })
 }

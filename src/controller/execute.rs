@@ -58,9 +58,15 @@ impl Effect {
 /// Carries one effect out.
 pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Outcome {
     let lineage = &seen.lineage;
-    let run = Run { context, lineage, backend: &seen.backend };
+    let run = Run {
+        context,
+        lineage,
+        backend: &seen.backend,
+    };
     match effect {
-        Effect::AddFinalizer(at, all) | Effect::RemoveFinalizer(at, all) => run.finalizers(at, all).await,
+        Effect::AddFinalizer(at, all) | Effect::RemoveFinalizer(at, all) => {
+            run.finalizers(at, all).await
+        }
         Effect::CreateProxy(spec) => run.create_proxy(spec).await,
         Effect::ShowProxy(at, status) => run.show(Watched::Proxy(lineage.kind), at, status).await,
         Effect::DeleteProxy(at) => run.delete_proxy(at).await,
@@ -71,13 +77,54 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         Effect::ShowRecover(at, status) => run.show(Watched::Recover, at, status).await,
         Effect::ShowPurge(at, status) => run.show(Watched::Purge, at, status).await,
         Effect::WriteRecord { generation, record } => run.write_record(*generation, record).await,
-        Effect::CreateToken(label) => run.module(label.clone(), |module, label| module.create_token(&label).map(drop)).await,
-        Effect::SealToken(token) => run.module(token.clone(), |module, token| module.seal_token(&token)).await,
-        Effect::UnsealToken(token) => run.module(token.clone(), |module, token| module.unseal_token(&token)).await,
-        Effect::Generate { token, id, algorithm } => run.module((token.clone(), *id, *algorithm), |module, (token, id, algorithm)| module.generate(&token, id, algorithm)).await,
-        Effect::Publish { token, handle } => run.module((token.clone(), *handle), |module, (token, handle)| module.publish(&token, handle)).await,
-        Effect::Copy { token, original, mark } => run.module((token.clone(), *original, *mark), |module, (token, original, mark)| module.copy(&token, original, mark).map(drop)).await,
-        Effect::Destroy { token, handle } => run.module((token.clone(), *handle), |module, (token, handle)| module.destroy(&token, handle)).await,
+        Effect::CreateToken(label) => {
+            run.module(label.clone(), |module, label| {
+                module.create_token(&label).map(drop)
+            })
+            .await
+        }
+        Effect::SealToken(token) => {
+            run.module(token.clone(), |module, token| module.seal_token(&token))
+                .await
+        }
+        Effect::UnsealToken(token) => {
+            run.module(token.clone(), |module, token| module.unseal_token(&token))
+                .await
+        }
+        Effect::Generate {
+            token,
+            id,
+            algorithm,
+        } => {
+            run.module(
+                (token.clone(), *id, *algorithm),
+                |module, (token, id, algorithm)| module.generate(&token, id, algorithm),
+            )
+            .await
+        }
+        Effect::Publish { token, handle } => {
+            run.module((token.clone(), *handle), |module, (token, handle)| {
+                module.publish(&token, handle)
+            })
+            .await
+        }
+        Effect::Copy {
+            token,
+            original,
+            mark,
+        } => {
+            run.module(
+                (token.clone(), *original, *mark),
+                |module, (token, original, mark)| module.copy(&token, original, mark).map(drop),
+            )
+            .await
+        }
+        Effect::Destroy { token, handle } => {
+            run.module((token.clone(), *handle), |module, (token, handle)| {
+                module.destroy(&token, handle)
+            })
+            .await
+        }
     }
 }
 
@@ -92,7 +139,12 @@ impl Run<'_> {
     async fn finalizers(&self, at: &At, all: &[String]) -> Outcome {
         let patch = json!({"metadata": {"uid": at.uid, "resourceVersion": at.resource_version, "finalizers": all}});
         let objects = self.context.cluster.objects(self.lineage);
-        settle(Tried::Other, objects.patch(&at.name, &PatchParams::default(), &Patch::Merge(patch)).await)
+        settle(
+            Tried::Other,
+            objects
+                .patch(&at.name, &PatchParams::default(), &Patch::Merge(patch))
+                .await,
+        )
     }
 
     async fn create_proxy(&self, spec: &ProxySpec) -> Outcome {
@@ -100,74 +152,170 @@ impl Run<'_> {
             ProxySpec::Hsm(spec) => serde_json::to_value(spec),
             ProxySpec::Key(spec) => serde_json::to_value(spec),
         }?;
-        let mut proxy = DynamicObject::new(&api::proxy::proxy_name(&self.lineage.namespace, &self.lineage.name), &Watched::Proxy(self.lineage.kind).resource());
+        let mut proxy = DynamicObject::new(
+            &api::proxy::proxy_name(&self.lineage.namespace, &self.lineage.name),
+            &Watched::Proxy(self.lineage.kind).resource(),
+        );
         proxy.data = json!({"spec": spec});
-        settle(Tried::CreateProxy, self.context.cluster.proxies(self.lineage.kind).create(&posted(api::MANAGER), &proxy).await)
+        settle(
+            Tried::CreateProxy,
+            self.context
+                .cluster
+                .proxies(self.lineage.kind)
+                .create(&posted(api::MANAGER), &proxy)
+                .await,
+        )
     }
 
     async fn delete_proxy(&self, at: &At) -> Outcome {
-        let exact = DeleteParams { preconditions: Some(Preconditions { uid: Some(at.uid.clone()), resource_version: Some(at.resource_version.clone()) }), ..DeleteParams::default() };
-        settle(Tried::Other, self.context.cluster.proxies(self.lineage.kind).delete(&at.name, &exact).await)
+        let exact = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(at.uid.clone()),
+                resource_version: Some(at.resource_version.clone()),
+            }),
+            ..DeleteParams::default()
+        };
+        settle(
+            Tried::Other,
+            self.context
+                .cluster
+                .proxies(self.lineage.kind)
+                .delete(&at.name, &exact)
+                .await,
+        )
     }
 
     /// POST under a manager of its own, so that the look after it can tell that nobody else owns a field yet.
     async fn create_object(&self, snapshot: &api::Snapshot) -> Outcome {
-        let mut object = DynamicObject::new(&self.lineage.name, &Watched::Object(self.lineage.kind).resource()).within(&self.lineage.namespace);
+        let mut object = DynamicObject::new(
+            &self.lineage.name,
+            &Watched::Object(self.lineage.kind).resource(),
+        )
+        .within(&self.lineage.namespace);
         object.metadata.labels = (!snapshot.labels.is_empty()).then(|| snapshot.labels.clone());
-        object.metadata.annotations = (!snapshot.annotations.is_empty()).then(|| snapshot.annotations.clone());
+        object.metadata.annotations =
+            (!snapshot.annotations.is_empty()).then(|| snapshot.annotations.clone());
         object.metadata.finalizers = Some(vec![api::FINALIZER.to_owned()]);
         object.data = json!({"spec": snapshot.spec});
-        settle(Tried::CreateObject, self.context.cluster.objects(self.lineage).create(&posted(api::RECOVER_MANAGER), &object).await)
+        settle(
+            Tried::CreateObject,
+            self.context
+                .cluster
+                .objects(self.lineage)
+                .create(&posted(api::RECOVER_MANAGER), &object)
+                .await,
+        )
     }
 
     async fn restore_owners(&self, at: &At, managers: &Value) -> Outcome {
-        let patch = exact(at, json!({"op": "replace", "path": "/metadata/managedFields", "value": managers}))?;
-        settle(Tried::Other, self.context.cluster.objects(self.lineage).patch(&at.name, &PatchParams::default(), &patch).await)
+        let patch = exact(
+            at,
+            json!({"op": "replace", "path": "/metadata/managedFields", "value": managers}),
+        )?;
+        settle(
+            Tried::Other,
+            self.context
+                .cluster
+                .objects(self.lineage)
+                .patch(&at.name, &PatchParams::default(), &patch)
+                .await,
+        )
     }
 
     /// The whole status, at the resourceVersion that it was decided on.
     async fn show(&self, of: Watched, at: &At, status: &impl Serialize) -> Outcome {
-        let patch = exact(at, json!({"op": "add", "path": "/status", "value": serde_json::to_value(status)?}))?;
+        let patch = exact(
+            at,
+            json!({"op": "add", "path": "/status", "value": serde_json::to_value(status)?}),
+        )?;
         let api = match of {
-            Watched::Object(_) | Watched::Recover => self.context.cluster.namespaced(of, &self.lineage.namespace),
-            Watched::Proxy(_) | Watched::Purge | Watched::Namespace => self.context.cluster.global(of),
+            Watched::Object(_) | Watched::Recover => {
+                self.context.cluster.namespaced(of, &self.lineage.namespace)
+            }
+            Watched::Proxy(_) | Watched::Purge | Watched::Namespace => {
+                self.context.cluster.global(of)
+            }
         };
-        let params = PatchParams { field_manager: Some(api::MANAGER.to_owned()), ..PatchParams::default() };
-        settle(Tried::Other, api.patch_status(&at.name, &params, &patch).await)
+        let params = PatchParams {
+            field_manager: Some(api::MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        settle(
+            Tried::Other,
+            api.patch_status(&at.name, &params, &patch).await,
+        )
     }
 
     /// G2: after the write the record is read again; the next look goes by what stands there.
     async fn write_record(&self, generation: u64, record: &Record) -> Outcome {
-        let stored = Stored { id: record.id.0.clone(), generation, bytes: encoding::encode(record) };
-        let outcome = self.module(stored, |module, stored| module.write(&stored)).await?;
+        let stored = Stored {
+            id: record.id.0.clone(),
+            generation,
+            bytes: encoding::encode(record),
+        };
+        let outcome = self
+            .module(stored, |module, stored| module.write(&stored))
+            .await?;
         if let Some(module) = self.context.backends.get(self.backend) {
-            observe::read(self.context, module, self.backend, &RecordId(record.id.0.clone())).await?;
+            observe::read(
+                self.context,
+                module,
+                self.backend,
+                &RecordId(record.id.0.clone()),
+            )
+            .await?;
         }
         self.context.record_changed(self.lineage, record);
         Ok(outcome)
     }
 
     /// A call on the backend's own threads.
-    async fn module<T: Send + 'static>(&self, with: T, call: impl FnOnce(&dyn HsmBackend, T) -> Result<(), BackendError> + Send + 'static) -> Outcome {
+    async fn module<T: Send + 'static>(
+        &self,
+        with: T,
+        call: impl FnOnce(&dyn HsmBackend, T) -> Result<(), BackendError> + Send + 'static,
+    ) -> Outcome {
         let Some(module) = self.context.backends.get(self.backend) else {
             return Err(BackendError::NotThere(format!("the backend {}", self.backend)).into());
         };
-        match self.context.pool.run(Arc::clone(module), move |module| call(module, with)).await {
+        match self
+            .context
+            .pool
+            .run(Arc::clone(module), move |module| call(module, with))
+            .await
+        {
             Ok(()) => Ok(Done::Yes),
-            Err(BackendError::DeadHandle | BackendError::Superseded | BackendError::Sealed | BackendError::NotThere(_)) => Ok(Done::Raced),
-            Err(error @ BackendError::Full(_)) => Ok(Done::Refused(refused_by_module(&error, true, false))),
-            Err(error @ BackendError::NotSupported(_)) => Ok(Done::Refused(refused_by_module(&error, false, true))),
+            Err(
+                BackendError::DeadHandle
+                | BackendError::Superseded
+                | BackendError::Sealed
+                | BackendError::NotThere(_),
+            ) => Ok(Done::Raced),
+            Err(error @ BackendError::Full(_)) => {
+                Ok(Done::Refused(refused_by_module(&error, true, false)))
+            }
+            Err(error @ BackendError::NotSupported(_)) => {
+                Ok(Done::Refused(refused_by_module(&error, false, true)))
+            }
             Err(error) => Err(error.into()),
         }
     }
 }
 
 fn refused_by_module(error: &BackendError, full: bool, unsupported: bool) -> Refused {
-    Refused { what: Tried::Backend, why: error.to_string(), full, unsupported }
+    Refused {
+        what: Tried::Backend,
+        why: error.to_string(),
+        full,
+        unsupported,
+    }
 }
 
 fn posted(manager: &str) -> PostParams {
-    PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() }
+    PostParams {
+        field_manager: Some(manager.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 /// A JSON patch that holds only for exactly this state of exactly this object.
@@ -188,18 +336,31 @@ fn settle<T>(what: Tried, answer: Result<T, kube::Error>) -> Outcome {
     };
     match &error {
         kube::Error::Api(status) if raced(what, status) => Ok(Done::Raced),
-        kube::Error::Api(status) if what != Tried::Other && refuses(status) => Ok(Done::Refused(Refused { what, why: status.message.clone(), full: false, unsupported: false })),
+        kube::Error::Api(status) if what != Tried::Other && refuses(status) => {
+            Ok(Done::Refused(Refused {
+                what,
+                why: status.message.clone(),
+                full: false,
+                unsupported: false,
+            }))
+        }
         _ => Err(error.into()),
     }
 }
 
 /// 404 and 409 (AlreadyExists too), and the 422 with empty details of a JSON patch whose test failed.
 fn raced(what: Tried, status: &Status) -> bool {
-    let no_causes = status.details.as_ref().is_none_or(|details| details.causes.is_empty());
-    status.code == 409 || (status.code == 404 && what == Tried::Other) || (status.code == 422 && no_causes)
+    let no_causes = status
+        .details
+        .as_ref()
+        .is_none_or(|details| details.causes.is_empty());
+    status.code == 409
+        || (status.code == 404 && what == Tried::Other)
+        || (status.code == 422 && no_causes)
 }
 
 /// What would be answered again: a policy, a quota, a schema, a size.
 fn refuses(status: &Status) -> bool {
-    matches!(status.code, 400 | 403 | 413 | 422) || (status.code == 500 && status.message.contains("too large"))
+    matches!(status.code, 400 | 403 | 413 | 422)
+        || (status.code == 500 && status.message.contains("too large"))
 }

@@ -27,13 +27,23 @@ pub struct Index(Mutex<Inner>);
 
 /// The record's own lineage.
 pub fn lineage(record: &Record) -> Lineage {
-    Lineage::new(record.kind(), record.origin.namespace.clone(), record.origin.name.clone())
+    Lineage::new(
+        record.kind(),
+        record.origin.namespace.clone(),
+        record.origin.name.clone(),
+    )
 }
 
 /// What the highest stored bytes of an id say. None: there are none.
 pub fn reading(id: &RecordId, stored: &[Stored]) -> Option<Held> {
     let first = stored.first()?;
-    let held = |reading| Some(Held { id: id.clone(), generation: first.generation, reading });
+    let held = |reading| {
+        Some(Held {
+            id: id.clone(),
+            generation: first.generation,
+            reading,
+        })
+    };
     if stored.iter().any(|other| other.bytes != first.bytes) {
         return held(Reading::Disagree);
     }
@@ -50,12 +60,26 @@ impl Index {
         let mut inner = self.lock();
         let id = held.id.clone();
         if let Some(record) = held.record() {
-            inner.by_lineage.entry(lineage(record)).or_default().insert(id.clone());
+            inner
+                .by_lineage
+                .entry(lineage(record))
+                .or_default()
+                .insert(id.clone());
             if let Subject::Key { hsm, .. } = &record.subject {
-                inner.by_hsm.entry(hsm.clone()).or_default().insert(id.clone());
+                inner
+                    .by_hsm
+                    .entry(hsm.clone())
+                    .or_default()
+                    .insert(id.clone());
             }
         }
-        inner.entries.insert(id, Entry { backend: backend.to_owned(), held });
+        inner.entries.insert(
+            id,
+            Entry {
+                backend: backend.to_owned(),
+                held,
+            },
+        );
     }
 
     pub fn get(&self, id: &RecordId) -> Option<Entry> {
@@ -65,18 +89,38 @@ impl Index {
     /// All records of one lineage, of every life it had.
     pub fn of_lineage(&self, lineage: &Lineage) -> Vec<Entry> {
         let inner = self.lock();
-        inner.by_lineage.get(lineage).into_iter().flatten().filter_map(|id| inner.entries.get(id)).cloned().collect()
+        inner
+            .by_lineage
+            .get(lineage)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| inner.entries.get(id))
+            .cloned()
+            .collect()
     }
 
     /// All keys that were ever made in one HSM.
     pub fn keys_of(&self, hsm: &RecordId) -> Vec<Entry> {
         let inner = self.lock();
-        inner.by_hsm.get(hsm).into_iter().flatten().filter_map(|id| inner.entries.get(id)).cloned().collect()
+        inner
+            .by_hsm
+            .get(hsm)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| inner.entries.get(id))
+            .cloned()
+            .collect()
     }
 
     /// Every lineage that has a record which is not final.
     pub fn lineages(&self) -> Vec<Lineage> {
-        self.lock().entries.values().filter(|entry| !entry.held.is_final()).filter_map(|entry| entry.held.record()).map(lineage).collect()
+        self.lock()
+            .entries
+            .values()
+            .filter(|entry| !entry.held.is_final())
+            .filter_map(|entry| entry.held.record())
+            .map(lineage)
+            .collect()
     }
 
     /// Each change leaves the maps consistent, so a lock that a panic left behind is still good.

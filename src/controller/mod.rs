@@ -73,8 +73,12 @@ impl Failure {
 
     fn backoff(&self) -> Backoff {
         match self {
-            Self::Backend(BackendError::Pin(_)) | Self::Convert(_) | Self::Json(_) => Backoff::LATER,
-            Self::Cluster(_) | Self::Backend(_) | Self::Moving | Self::WatchEnded(_) => Backoff::SOON,
+            Self::Backend(BackendError::Pin(_)) | Self::Convert(_) | Self::Json(_) => {
+                Backoff::LATER
+            }
+            Self::Cluster(_) | Self::Backend(_) | Self::Moving | Self::WatchEnded(_) => {
+                Backoff::SOON
+            }
         }
     }
 }
@@ -86,7 +90,10 @@ impl Context {
             Subject::Hsm { .. } => self.wake_keys_of(lineage, &record.id),
             Subject::Key { hsm, hsm_name, .. } => {
                 let around = Lineage::new(Kind::Hsm, lineage.namespace.clone(), hsm_name.clone());
-                if matches!(record.state, RecordState::Tombstone | RecordState::Abandoned) {
+                if matches!(
+                    record.state,
+                    RecordState::Tombstone | RecordState::Abandoned
+                ) {
                     self.wake_keys_of(&around, hsm);
                 }
                 self.waker.wake_in(around, Duration::from_secs(1));
@@ -96,16 +103,30 @@ impl Context {
 
     /// Every key that is in the HSM, or wants to be.
     pub fn wake_keys_of(&self, hsm: &Lineage, id: &RecordId) {
-        self.index.keys_of(id).iter().filter_map(|entry| entry.held.record()).map(index::lineage).for_each(|key| self.waker.wake(key));
+        self.index
+            .keys_of(id)
+            .iter()
+            .filter_map(|entry| entry.held.record())
+            .map(index::lineage)
+            .for_each(|key| self.waker.wake(key));
         self.wake_keys_named(hsm);
     }
 
     fn wake_keys_named(&self, hsm: &Lineage) {
         let wants = |found: &kube::api::DynamicObject| {
-            found.metadata.namespace.as_deref() == Some(&hsm.namespace) && found.data.pointer("/spec/hsm").and_then(|name| name.as_str()) == Some(&hsm.name)
+            found.metadata.namespace.as_deref() == Some(&hsm.namespace)
+                && found
+                    .data
+                    .pointer("/spec/hsm")
+                    .and_then(|name| name.as_str())
+                    == Some(&hsm.name)
         };
         for key in self.cluster.list(Watched::Object(Kind::Key), wants) {
-            self.waker.wake(Lineage::new(Kind::Key, hsm.namespace.clone(), key.metadata.name.unwrap_or_default()));
+            self.waker.wake(Lineage::new(
+                Kind::Key,
+                hsm.namespace.clone(),
+                key.metadata.name.unwrap_or_default(),
+            ));
         }
     }
 
@@ -120,7 +141,9 @@ impl Context {
             let mut seen = observe::look(self, lineage, Source::Live).await?;
             seen.refused.clone_from(&refused);
             let plan = plan::plan(&seen);
-            let Some(step) = plan.step else { return Ok(next(plan.wake)) };
+            let Some(step) = plan.step else {
+                return Ok(next(plan.wake));
+            };
             match self.step(&seen, &step).await? {
                 Done::Yes => {}
                 Done::Raced => tokio::task::yield_now().await,
@@ -162,7 +185,10 @@ impl Reconcile for Context {
             Err(failure) => {
                 self.metrics.reconciled(lineage.kind.object(), "failed");
                 tracing::warn!(%lineage, class = failure.class(), %failure, "the pass failed and is tried again");
-                Next::Failed { class: failure.class(), backoff: failure.backoff() }
+                Next::Failed {
+                    class: failure.class(),
+                    backoff: failure.backoff(),
+                }
             }
         }
     }
@@ -182,7 +208,11 @@ pub struct Parts {
 }
 
 /// Reads the ledgers, fills the caches, and works until told to stop. Leads already; an error is final.
-pub async fn run(parts: Parts, ready: impl FnOnce(), stop: CancellationToken) -> Result<(), Failure> {
+pub async fn run(
+    parts: Parts,
+    ready: impl FnOnce(),
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let queue = Queue::new(parts.queue, Arc::clone(&parts.metrics), rand::random::<f64>);
     let (caches, watches) = watch::prepare();
     let readers: Vec<_> = caches.values().cloned().collect();

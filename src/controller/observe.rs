@@ -11,13 +11,17 @@ use crate::api;
 use crate::backend::{BackendError, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef};
 use crate::plan::observed::{Held, Hsm, KeyOfHsm, Material, Namespace, Observed, Reading};
 use crate::plan::{Lineage, ids};
-use crate::softdelete::{Kind, names, Record, RecordId, RecordState, Subject, Uid};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject, Uid, names};
 
 /// How often a look starts again because the ledger moved under it.
 const TRIES: usize = 5;
 
 /// Everything that judgement needs of one lineage.
-pub async fn look(context: &Context, lineage: &Lineage, source: Source) -> Result<Observed, Failure> {
+pub async fn look(
+    context: &Context,
+    lineage: &Lineage,
+    source: Source,
+) -> Result<Observed, Failure> {
     for _ in 0..TRIES {
         if let Some(seen) = attempt(context, lineage, source).await? {
             return Ok(seen);
@@ -34,7 +38,11 @@ struct Stored {
     backend: String,
 }
 
-async fn attempt(context: &Context, lineage: &Lineage, source: Source) -> Result<Option<Observed>, Failure> {
+async fn attempt(
+    context: &Context,
+    lineage: &Lineage,
+    source: Source,
+) -> Result<Option<Observed>, Failure> {
     let hint = context.cluster.object(Source::Cache, lineage).await?;
     let proxy_hint = context.cluster.proxy(Source::Cache, lineage).await?;
     let hsm_lineage = hsm_lineage(context, lineage, hint.as_ref(), proxy_hint.as_ref());
@@ -42,14 +50,34 @@ async fn attempt(context: &Context, lineage: &Lineage, source: Source) -> Result
         Some(of) => context.cluster.object(Source::Cache, of).await?,
         None => None,
     };
-    let named = Named { lineage, hsm_lineage: hsm_lineage.as_ref(), object: uid(hint.as_ref()), hsm: uid(hsm_hint.as_ref()), backend: backend_name(lineage, hint.as_ref(), proxy_hint.as_ref(), hsm_hint.as_ref()) };
-    let Some(stored) = stored(context, &named).await? else { return Ok(None) };
+    let named = Named {
+        lineage,
+        hsm_lineage: hsm_lineage.as_ref(),
+        object: uid(hint.as_ref()),
+        hsm: uid(hsm_hint.as_ref()),
+        backend: backend_name(
+            lineage,
+            hint.as_ref(),
+            proxy_hint.as_ref(),
+            hsm_hint.as_ref(),
+        ),
+    };
+    let Some(stored) = stored(context, &named).await? else {
+        return Ok(None);
+    };
 
     let object = context.cluster.object(source, lineage).await?;
     if source == Source::Live && newer(context, &named, &stored, object.as_ref()).await? {
         return Ok(None);
     }
-    let seen = Seen { object, proxy: context.cluster.proxy(source, lineage).await?, namespace: context.cluster.namespace(source, &lineage.namespace).await? };
+    let seen = Seen {
+        object,
+        proxy: context.cluster.proxy(source, lineage).await?,
+        namespace: context
+            .cluster
+            .namespace(source, &lineage.namespace)
+            .await?,
+    };
     let hsm = match &hsm_lineage {
         Some(of) => Some(hsm(context, of, source, &stored).await?),
         None => None,
@@ -58,12 +86,28 @@ async fn attempt(context: &Context, lineage: &Lineage, source: Source) -> Result
 }
 
 /// The object is not the one that the cache had, and has a record: it was not among those read before the GET.
-async fn newer(context: &Context, named: &Named<'_>, stored: &Stored, object: Option<&DynamicObject>) -> Result<bool, Failure> {
-    let (Some(seen), Some(module)) = (uid(object), context.backends.get(&stored.backend)) else { return Ok(false) };
-    if named.object.as_ref() == Some(&seen) || stored.records.iter().any(|held| held.record().is_some_and(|record| record.origin.uid == seen)) {
+async fn newer(
+    context: &Context,
+    named: &Named<'_>,
+    stored: &Stored,
+    object: Option<&DynamicObject>,
+) -> Result<bool, Failure> {
+    let (Some(seen), Some(module)) = (uid(object), context.backends.get(&stored.backend)) else {
+        return Ok(false);
+    };
+    if named.object.as_ref() == Some(&seen)
+        || stored.records.iter().any(|held| {
+            held.record()
+                .is_some_and(|record| record.origin.uid == seen)
+        })
+    {
         return Ok(false);
     }
-    Ok(read(context, module, &stored.backend, &ids::record_id(&seen)).await?.is_some())
+    Ok(
+        read(context, module, &stored.backend, &ids::record_id(&seen))
+            .await?
+            .is_some(),
+    )
 }
 
 struct Named<'a> {
@@ -85,39 +129,82 @@ fn uid(of: Option<&DynamicObject>) -> Option<Uid> {
 }
 
 fn text(of: Option<&DynamicObject>, path: &str) -> Option<String> {
-    of.and_then(|found| found.data.pointer(path)).and_then(|value| value.as_str()).map(str::to_owned)
+    of.and_then(|found| found.data.pointer(path))
+        .and_then(|value| value.as_str())
+        .map(str::to_owned)
 }
 
 /// The HSM that a key is in, by whatever says so first: its record, its manifest, its proxy.
-fn hsm_lineage(context: &Context, lineage: &Lineage, object: Option<&DynamicObject>, proxy: Option<&DynamicObject>) -> Option<Lineage> {
+fn hsm_lineage(
+    context: &Context,
+    lineage: &Lineage,
+    object: Option<&DynamicObject>,
+    proxy: Option<&DynamicObject>,
+) -> Option<Lineage> {
     if lineage.kind == Kind::Hsm {
         return None;
     }
-    let standing = context.index.of_lineage(lineage).into_iter().find(|entry| !entry.held.is_final());
-    let recorded = standing.as_ref().and_then(|entry| entry.held.record()).and_then(|record| match &record.subject {
-        Subject::Key { hsm_name, .. } => Some(hsm_name.clone()),
-        Subject::Hsm { .. } => None,
-    });
-    let name = recorded.or_else(|| text(object, "/spec/hsm")).or_else(|| text(proxy, "/spec/hsm"))?;
+    let standing = context
+        .index
+        .of_lineage(lineage)
+        .into_iter()
+        .find(|entry| !entry.held.is_final());
+    let recorded = standing
+        .as_ref()
+        .and_then(|entry| entry.held.record())
+        .and_then(|record| match &record.subject {
+            Subject::Key { hsm_name, .. } => Some(hsm_name.clone()),
+            Subject::Hsm { .. } => None,
+        });
+    let name = recorded
+        .or_else(|| text(object, "/spec/hsm"))
+        .or_else(|| text(proxy, "/spec/hsm"))?;
     Some(Lineage::new(Kind::Hsm, lineage.namespace.clone(), name))
 }
 
-fn backend_name(lineage: &Lineage, object: Option<&DynamicObject>, proxy: Option<&DynamicObject>, hsm: Option<&DynamicObject>) -> String {
-    let own = if lineage.kind == Kind::Hsm { object } else { hsm };
-    text(own, "/spec/backend").or_else(|| text(proxy, "/spec/backend")).unwrap_or_else(|| "default".to_owned())
+fn backend_name(
+    lineage: &Lineage,
+    object: Option<&DynamicObject>,
+    proxy: Option<&DynamicObject>,
+    hsm: Option<&DynamicObject>,
+) -> String {
+    let own = if lineage.kind == Kind::Hsm {
+        object
+    } else {
+        hsm
+    };
+    text(own, "/spec/backend")
+        .or_else(|| text(proxy, "/spec/backend"))
+        .unwrap_or_else(|| "default".to_owned())
 }
 
 /// Handles first, then the records anew. None: the records name other material than the one looked at.
 async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, Failure> {
     let mut entries = context.index.of_lineage(named.lineage);
-    let backend = entries.iter().map(|entry| entry.backend.clone()).next().unwrap_or_else(|| named.backend.clone());
+    let backend = entries
+        .iter()
+        .map(|entry| entry.backend.clone())
+        .next()
+        .unwrap_or_else(|| named.backend.clone());
     let Some(module) = context.backends.get(&backend).cloned() else {
-        return Ok(Some(Stored { records: Vec::new(), material: Material::UnknownBackend, hsm: None, backend }));
+        return Ok(Some(Stored {
+            records: Vec::new(),
+            material: Material::UnknownBackend,
+            hsm: None,
+            backend,
+        }));
     };
     if let Some(own) = named.object.as_ref().map(ids::record_id)
         && !entries.iter().any(|entry| entry.held.id == own)
     {
-        entries.extend(read(context, &module, &backend, &own).await?.map(|held| Entry { backend: backend.clone(), held }));
+        entries.extend(
+            read(context, &module, &backend, &own)
+                .await?
+                .map(|held| Entry {
+                    backend: backend.clone(),
+                    held,
+                }),
+        );
     }
     let before = standing(&entries);
     let hsm_id = hsm_id(context, named, before.as_ref());
@@ -125,7 +212,13 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         Some(id) => read(context, &module, &backend, id).await?.and_then(one),
         None => None,
     };
-    let material = material(context, &module, before.as_ref(), hsm_before.as_ref().map(|(_, record)| record)).await?;
+    let material = material(
+        context,
+        &module,
+        before.as_ref(),
+        hsm_before.as_ref().map(|(_, record)| record),
+    )
+    .await?;
 
     let mut records = Vec::new();
     for entry in &entries {
@@ -135,15 +228,29 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         Some(id) => read(context, &module, &backend, id).await?.and_then(one),
         None => None,
     };
-    let after = records.iter().filter(|held| !held.is_final()).find_map(Held::record).cloned();
-    if touched(before.as_ref()) != touched(after.as_ref()) || hsm_before.is_some() != hsm.is_some() {
+    let after = records
+        .iter()
+        .filter(|held| !held.is_final())
+        .find_map(Held::record)
+        .cloned();
+    if touched(before.as_ref()) != touched(after.as_ref()) || hsm_before.is_some() != hsm.is_some()
+    {
         return Ok(None);
     }
-    Ok(Some(Stored { records, material, hsm, backend }))
+    Ok(Some(Stored {
+        records,
+        material,
+        hsm,
+        backend,
+    }))
 }
 
 fn standing(entries: &[Entry]) -> Option<Record> {
-    entries.iter().filter(|entry| !entry.held.is_final()).find_map(|entry| entry.held.record()).cloned()
+    entries
+        .iter()
+        .filter(|entry| !entry.held.is_final())
+        .find_map(|entry| entry.held.record())
+        .cloned()
 }
 
 fn one(held: Held) -> Option<(u64, Record)> {
@@ -167,7 +274,14 @@ fn touched(record: Option<&Record>) -> Option<(RecordId, Vec<MaterialId>, Option
 fn material_ids(record: &Record) -> Vec<MaterialId> {
     match &record.subject {
         Subject::Hsm { .. } => Vec::new(),
-        Subject::Key { versions, pending, .. } => versions.iter().map(|version| &version.material).chain(pending.iter().map(|pending| &pending.material)).filter_map(ids::backend_id).collect(),
+        Subject::Key {
+            versions, pending, ..
+        } => versions
+            .iter()
+            .map(|version| &version.material)
+            .chain(pending.iter().map(|pending| &pending.material))
+            .filter_map(ids::backend_id)
+            .collect(),
     }
 }
 
@@ -177,14 +291,28 @@ fn hsm_id(context: &Context, named: &Named<'_>, record: Option<&Record>) -> Opti
         return Some(hsm.clone());
     }
     let of = named.hsm_lineage?;
-    let standing = context.index.of_lineage(of).into_iter().find(|entry| !entry.held.is_final());
-    standing.map(|entry| entry.held.id).or_else(|| named.hsm.as_ref().map(ids::record_id))
+    let standing = context
+        .index
+        .of_lineage(of)
+        .into_iter()
+        .find(|entry| !entry.held.is_final());
+    standing
+        .map(|entry| entry.held.id)
+        .or_else(|| named.hsm.as_ref().map(ids::record_id))
 }
 
 /// The id's record, at the source; memory takes note of it.
-pub async fn read(context: &Context, module: &Arc<dyn HsmBackend>, backend: &str, id: &RecordId) -> Result<Option<Held>, Failure> {
+pub async fn read(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+    id: &RecordId,
+) -> Result<Option<Held>, Failure> {
     let name = id.0.clone();
-    let stored = context.pool.run(Arc::clone(module), move |module| module.read(&name)).await?;
+    let stored = context
+        .pool
+        .run(Arc::clone(module), move |module| module.read(&name))
+        .await?;
     let held = index::reading(id, &stored);
     if let Some(held) = &held {
         context.index.note(backend, held.clone());
@@ -192,17 +320,30 @@ pub async fn read(context: &Context, module: &Arc<dyn HsmBackend>, backend: &str
     Ok(held)
 }
 
-async fn material(context: &Context, module: &Arc<dyn HsmBackend>, record: Option<&Record>, hsm: Option<&Record>) -> Result<Material, Failure> {
-    let Some(record) = record else { return Ok(Material::NotLooked) };
+async fn material(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    record: Option<&Record>,
+    hsm: Option<&Record>,
+) -> Result<Material, Failure> {
+    let Some(record) = record else {
+        return Ok(Material::NotLooked);
+    };
     match &record.subject {
         Subject::Hsm { .. } => {
             let label = ids::token_label(&record.id);
-            let seen = context.pool.run(Arc::clone(module), move |module| module.token(&label)).await;
+            let seen = context
+                .pool
+                .run(Arc::clone(module), move |module| module.token(&label))
+                .await;
             Ok(seen.map_or_else(unavailable, Material::Token))
         }
         Subject::Key { .. } => match hsm.map(|hsm| &hsm.subject) {
             Some(Subject::Hsm { token: Some(token) }) => {
-                let token = TokenRef { label: crate::backend::TokenLabel(token.label.clone()), serial: token.serial.clone() };
+                let token = TokenRef {
+                    label: crate::backend::TokenLabel(token.label.clone()),
+                    serial: token.serial.clone(),
+                };
                 objects(context, module, token, record).await
             }
             _ => Ok(Material::NoToken),
@@ -210,15 +351,35 @@ async fn material(context: &Context, module: &Arc<dyn HsmBackend>, record: Optio
     }
 }
 
-async fn objects(context: &Context, module: &Arc<dyn HsmBackend>, token: TokenRef, record: &Record) -> Result<Material, Failure> {
+async fn objects(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    token: TokenRef,
+    record: &Record,
+) -> Result<Material, Failure> {
     let ids = material_ids(record);
-    let quiet = record.state == RecordState::Live && !matches!(&record.subject, Subject::Key { pending: Some(_), .. });
+    let quiet = record.state == RecordState::Live
+        && !matches!(
+            &record.subject,
+            Subject::Key {
+                pending: Some(_),
+                ..
+            }
+        );
     let seen = context
         .pool
         .run(Arc::clone(module), move |module| {
             let labels = module.objects(&token, &ids, Depth::Labels)?;
             // What lives is only counted; each object is tried wherever something is about to be decided on it.
-            if quiet && labels.iter().all(|object: &ObjectFacts| object.mark == Mark::Live) { Ok(labels) } else { module.objects(&token, &ids, Depth::Proof) }
+            if quiet
+                && labels
+                    .iter()
+                    .all(|object: &ObjectFacts| object.mark == Mark::Live)
+            {
+                Ok(labels)
+            } else {
+                module.objects(&token, &ids, Depth::Proof)
+            }
         })
         .await;
     Ok(seen.map_or_else(unavailable, Material::Objects))
@@ -232,7 +393,12 @@ fn unavailable(error: BackendError) -> Material {
     }
 }
 
-async fn hsm(context: &Context, of: &Lineage, source: Source, stored: &Stored) -> Result<Hsm, Failure> {
+async fn hsm(
+    context: &Context,
+    of: &Lineage,
+    source: Source,
+    stored: &Stored,
+) -> Result<Hsm, Failure> {
     let object = context.cluster.object(source, of).await?;
     let proxy = context.cluster.proxy(source, of).await?;
     Ok(Hsm {
@@ -243,7 +409,13 @@ async fn hsm(context: &Context, of: &Lineage, source: Source, stored: &Stored) -
     })
 }
 
-fn observed(context: &Context, lineage: &Lineage, seen: Seen, stored: Stored, hsm: Option<Hsm>) -> Result<Observed, Failure> {
+fn observed(
+    context: &Context,
+    lineage: &Lineage,
+    seen: Seen,
+    stored: Stored,
+    hsm: Option<Hsm>,
+) -> Result<Observed, Failure> {
     let namesakes = namesakes(context, lineage, seen.object.as_ref(), &stored);
     Ok(Observed {
         now: context.time.now(),
@@ -251,9 +423,20 @@ fn observed(context: &Context, lineage: &Lineage, seen: Seen, stored: Stored, hs
         settings: context.settings.clone(),
         lineage: lineage.clone(),
         backend: stored.backend,
-        namespace: seen.namespace.map(|found| Namespace { uid: Uid(found.metadata.uid.unwrap_or_default()), terminating: found.metadata.deletion_timestamp.is_some() }),
-        object: seen.object.as_ref().map(|found| convert::object(lineage.kind, found)).transpose()?,
-        proxy: seen.proxy.as_ref().map(|found| convert::proxy(lineage.kind, found)).transpose()?,
+        namespace: seen.namespace.map(|found| Namespace {
+            uid: Uid(found.metadata.uid.unwrap_or_default()),
+            terminating: found.metadata.deletion_timestamp.is_some(),
+        }),
+        object: seen
+            .object
+            .as_ref()
+            .map(|found| convert::object(lineage.kind, found))
+            .transpose()?,
+        proxy: seen
+            .proxy
+            .as_ref()
+            .map(|found| convert::proxy(lineage.kind, found))
+            .transpose()?,
         recovers: recovers(context, lineage)?,
         purges: purges(context, lineage)?,
         keys: keys(context, lineage, &stored.records),
@@ -265,29 +448,71 @@ fn observed(context: &Context, lineage: &Lineage, seen: Seen, stored: Stored, hs
     })
 }
 
-fn recovers(context: &Context, lineage: &Lineage) -> Result<Vec<crate::plan::observed::Recover>, Failure> {
+fn recovers(
+    context: &Context,
+    lineage: &Lineage,
+) -> Result<Vec<crate::plan::observed::Recover>, Failure> {
     let kind = lineage.kind.object();
     let about = |found: &DynamicObject| {
-        found.metadata.namespace.as_deref() == Some(&lineage.namespace) && text(Some(found), "/spec/kind").as_deref() == Some(kind) && text(Some(found), "/spec/name").as_deref() == Some(&lineage.name)
+        found.metadata.namespace.as_deref() == Some(&lineage.namespace)
+            && text(Some(found), "/spec/kind").as_deref() == Some(kind)
+            && text(Some(found), "/spec/name").as_deref() == Some(&lineage.name)
     };
-    let mut found = context.cluster.list(Watched::Recover, about).iter().map(convert::recover).collect::<Result<Vec<_>, _>>()?;
-    found.sort_by(|one, other| (one.meta.created, &one.meta.name).cmp(&(other.meta.created, &other.meta.name)));
+    let mut found = context
+        .cluster
+        .list(Watched::Recover, about)
+        .iter()
+        .map(convert::recover)
+        .collect::<Result<Vec<_>, _>>()?;
+    found.sort_by(|one, other| {
+        (one.meta.created, &one.meta.name).cmp(&(other.meta.created, &other.meta.name))
+    });
     Ok(found)
 }
 
-fn purges(context: &Context, lineage: &Lineage) -> Result<Vec<crate::plan::observed::Purge>, Failure> {
-    let (kind, name) = (lineage.kind.proxy(), api::proxy::proxy_name(&lineage.namespace, &lineage.name));
-    let about = |found: &DynamicObject| text(Some(found), "/spec/kind").as_deref() == Some(kind) && text(Some(found), "/spec/name").as_deref() == Some(&name);
-    let mut found = context.cluster.list(Watched::Purge, about).iter().map(convert::purge).collect::<Result<Vec<_>, _>>()?;
-    found.sort_by(|one, other| (one.meta.created, &one.meta.name).cmp(&(other.meta.created, &other.meta.name)));
+fn purges(
+    context: &Context,
+    lineage: &Lineage,
+) -> Result<Vec<crate::plan::observed::Purge>, Failure> {
+    let (kind, name) = (
+        lineage.kind.proxy(),
+        api::proxy::proxy_name(&lineage.namespace, &lineage.name),
+    );
+    let about = |found: &DynamicObject| {
+        text(Some(found), "/spec/kind").as_deref() == Some(kind)
+            && text(Some(found), "/spec/name").as_deref() == Some(&name)
+    };
+    let mut found = context
+        .cluster
+        .list(Watched::Purge, about)
+        .iter()
+        .map(convert::purge)
+        .collect::<Result<Vec<_>, _>>()?;
+    found.sort_by(|one, other| {
+        (one.meta.created, &one.meta.name).cmp(&(other.meta.created, &other.meta.name))
+    });
     Ok(found)
 }
 
-/// SD-17 Who else has the key's name in its HSM, case ignored.
-fn namesakes(context: &Context, lineage: &Lineage, object: Option<&DynamicObject>, stored: &Stored) -> Vec<Record> {
-    let Some((_, hsm)) = stored.hsm.as_ref().filter(|_| lineage.kind == Kind::Key) else { return Vec::new() };
-    let Some(wanted) = text(object, "/spec/keyName").or_else(|| object.map(|_| lineage.name.clone())) else { return Vec::new() };
-    let same = |record: &&Record| matches!(&record.subject, Subject::Key { key_name, .. } if names::same_key_name(key_name, &wanted)) && index::lineage(record) != *lineage;
+/// Who else has the key's name in its HSM, case ignored (SD-17).
+fn namesakes(
+    context: &Context,
+    lineage: &Lineage,
+    object: Option<&DynamicObject>,
+    stored: &Stored,
+) -> Vec<Record> {
+    let Some((_, hsm)) = stored.hsm.as_ref().filter(|_| lineage.kind == Kind::Key) else {
+        return Vec::new();
+    };
+    let Some(wanted) =
+        text(object, "/spec/keyName").or_else(|| object.map(|_| lineage.name.clone()))
+    else {
+        return Vec::new();
+    };
+    let same = |record: &&Record| {
+        matches!(&record.subject, Subject::Key { key_name, .. } if names::same_key_name(key_name, &wanted))
+            && index::lineage(record) != *lineage
+    };
     let entries = context.index.keys_of(&hsm.id);
     entries
         .iter()
@@ -300,7 +525,22 @@ fn namesakes(context: &Context, lineage: &Lineage, object: Option<&DynamicObject
 
 /// An HSM's keys, as memory has them.
 fn keys(context: &Context, lineage: &Lineage, records: &[Held]) -> Vec<KeyOfHsm> {
-    let standing = records.iter().filter(|held| lineage.kind == Kind::Hsm && !held.is_final()).find_map(Held::record);
-    let entries = standing.map(|record| context.index.keys_of(&record.id)).unwrap_or_default();
-    entries.into_iter().filter(|entry| !entry.held.is_final()).filter_map(|entry| one(entry.held)).map(|(generation, record)| KeyOfHsm { generation, record, proxy: None, object: None }).collect()
+    let standing = records
+        .iter()
+        .filter(|held| lineage.kind == Kind::Hsm && !held.is_final())
+        .find_map(Held::record);
+    let entries = standing
+        .map(|record| context.index.keys_of(&record.id))
+        .unwrap_or_default();
+    entries
+        .into_iter()
+        .filter(|entry| !entry.held.is_final())
+        .filter_map(|entry| one(entry.held))
+        .map(|(generation, record)| KeyOfHsm {
+            generation,
+            record,
+            proxy: None,
+            object: None,
+        })
+        .collect()
 }

@@ -6,7 +6,6 @@
 mod schedule;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,39 +18,8 @@ use tokio_util::sync::CancellationToken;
 use self::schedule::Schedule;
 use crate::clock;
 use crate::metrics::Metrics;
-use crate::softdelete::Kind;
 
-/// What stands and falls together: everything about the object of that kind, namespace and name, living or dead.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Lineage {
-    pub kind: Kind,
-    pub namespace: String,
-    pub name: String,
-}
-
-impl Lineage {
-    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-
-    /// The resource kind, as logs and metrics call it.
-    pub fn kind_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Hsm => "ManagedHsm",
-            Kind::Key => "HsmKey",
-        }
-    }
-}
-
-impl fmt::Display for Lineage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind_name(), self.namespace, self.name)
-    }
-}
+pub use crate::plan::Lineage;
 
 /// How a run ended, and when to look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +184,7 @@ impl Queue {
 
     fn finish(&self, (lineage, next): (Lineage, Next)) {
         self.metrics
-            .reconciled(lineage.kind_name(), result_label(&next));
+            .reconciled(lineage.kind.object(), result_label(&next));
         if let Next::Failed { class, .. } = next {
             self.metrics.failed(class);
         }

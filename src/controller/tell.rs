@@ -15,16 +15,28 @@ pub struct Teller(Recorder);
 
 impl Teller {
     pub fn new(client: Client, instance: String) -> Self {
-        Self(Recorder::new(client, Reporter { controller: api::MANAGER.to_owned(), instance: Some(instance) }))
+        Self(Recorder::new(
+            client,
+            Reporter {
+                controller: api::MANAGER.to_owned(),
+                instance: Some(instance),
+            },
+        ))
     }
 
     /// An Event that could not be written is logged and forgotten: it holds up nothing.
     pub async fn tell(&self, seen: &Observed, tells: &[Tell]) {
         for told in tells {
             tracing::info!(lineage = %seen.lineage, reason = told.reason, note = %told.note, "told");
-            let Some(reference) = reference(seen, &told.whom) else { continue };
+            let Some(reference) = reference(seen, &told.whom) else {
+                continue;
+            };
             let event = Event {
-                type_: if told.warning { EventType::Warning } else { EventType::Normal },
+                type_: if told.warning {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                },
                 reason: told.reason.to_owned(),
                 note: Some(told.note.clone()),
                 action: told.reason.to_owned(),
@@ -40,13 +52,33 @@ impl Teller {
 /// On the object where there is one, else on its proxy; nothing where neither is there (any more).
 fn reference(seen: &Observed, whom: &Whom) -> Option<ObjectReference> {
     let lineage = &seen.lineage;
-    let object = || seen.object.as_ref().map(|found| refer(Watched::Object(lineage.kind), &found.meta, Some(&lineage.namespace)));
-    let proxy = || seen.proxy.as_ref().map(|found| refer(Watched::Proxy(lineage.kind), &found.meta, None));
+    let object = || {
+        seen.object.as_ref().map(|found| {
+            refer(
+                Watched::Object(lineage.kind),
+                &found.meta,
+                Some(&lineage.namespace),
+            )
+        })
+    };
+    let proxy = || {
+        seen.proxy
+            .as_ref()
+            .map(|found| refer(Watched::Proxy(lineage.kind), &found.meta, None))
+    };
     match whom {
         Whom::Object => object().or_else(proxy),
         Whom::Proxy => proxy().or_else(object),
-        Whom::Recover(name) => seen.recovers.iter().find(|recover| recover.meta.name == *name).map(|recover| refer(Watched::Recover, &recover.meta, Some(&lineage.namespace))),
-        Whom::Purge(name) => seen.purges.iter().find(|purge| purge.meta.name == *name).map(|purge| refer(Watched::Purge, &purge.meta, None)),
+        Whom::Recover(name) => seen
+            .recovers
+            .iter()
+            .find(|recover| recover.meta.name == *name)
+            .map(|recover| refer(Watched::Recover, &recover.meta, Some(&lineage.namespace))),
+        Whom::Purge(name) => seen
+            .purges
+            .iter()
+            .find(|purge| purge.meta.name == *name)
+            .map(|purge| refer(Watched::Purge, &purge.meta, None)),
     }
 }
 

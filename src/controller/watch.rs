@@ -38,20 +38,41 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Watches {
     /// One endless task for each kind; a watch that breaks is begun anew by itself.
     pub fn run(self, client: &Client, context: &Arc<Context>) -> Vec<(String, Task)> {
-        self.writers.into_iter().map(|(of, writer)| (format!("watch of {}", of.resource().plural), watch(client.clone(), of, writer, Arc::clone(context)))).collect()
+        self.writers
+            .into_iter()
+            .map(|(of, writer)| {
+                (
+                    format!("watch of {}", of.resource().plural),
+                    watch(client.clone(), of, writer, Arc::clone(context)),
+                )
+            })
+            .collect()
     }
 }
 
-fn watch(client: Client, of: Watched, writer: Writer<DynamicObject>, context: Arc<Context>) -> Task {
+fn watch(
+    client: Client,
+    of: Watched,
+    writer: Writer<DynamicObject>,
+    context: Arc<Context>,
+) -> Task {
     let all: Api<DynamicObject> = Api::all_with(client, &of.resource());
-    let stream = watcher(all, watcher::Config::default()).default_backoff().modify(|found| found.metadata.managed_fields = None);
+    let stream = watcher(all, watcher::Config::default())
+        .default_backoff()
+        .modify(|found| found.metadata.managed_fields = None);
     Box::pin(async move {
         let mut events = std::pin::pin!(reflector::reflector(writer, stream));
         while let Some(event) = events.next().await {
             match event {
-                Ok(watcher::Event::Apply(found) | watcher::Event::InitApply(found) | watcher::Event::Delete(found)) => wake(&context, of, &found),
+                Ok(
+                    watcher::Event::Apply(found)
+                    | watcher::Event::InitApply(found)
+                    | watcher::Event::Delete(found),
+                ) => wake(&context, of, &found),
                 Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
-                Err(error) => tracing::warn!(kind = %of.resource().kind, %error, "the watch broke and begins anew"),
+                Err(error) => {
+                    tracing::warn!(kind = %of.resource().kind, %error, "the watch broke and begins anew")
+                }
             }
         }
     })
@@ -61,7 +82,11 @@ fn wake(context: &Context, of: Watched, found: &DynamicObject) {
     match of {
         Watched::Namespace => wake_namespace(context, &found.name_any()),
         Watched::Object(Kind::Hsm) => {
-            let hsm = Lineage::new(Kind::Hsm, found.namespace().unwrap_or_default(), found.name_any());
+            let hsm = Lineage::new(
+                Kind::Hsm,
+                found.namespace().unwrap_or_default(),
+                found.name_any(),
+            );
             context.wake_keys_of(&hsm, &hsm_id(context, &hsm));
             context.waker.wake(hsm);
         }
@@ -74,12 +99,23 @@ fn wake(context: &Context, of: Watched, found: &DynamicObject) {
 }
 
 fn hsm_id(context: &Context, hsm: &Lineage) -> RecordId {
-    context.index.of_lineage(hsm).into_iter().find(|entry| !entry.held.is_final()).map(|entry| entry.held.id).unwrap_or_default()
+    context
+        .index
+        .of_lineage(hsm)
+        .into_iter()
+        .find(|entry| !entry.held.is_final())
+        .map(|entry| entry.held.id)
+        .unwrap_or_default()
 }
 
 /// A namespace that comes back is what recoveries wait for.
 fn wake_namespace(context: &Context, name: &str) {
-    context.index.lineages().into_iter().filter(|lineage| lineage.namespace == name).for_each(|lineage| context.waker.wake(lineage));
+    context
+        .index
+        .lineages()
+        .into_iter()
+        .filter(|lineage| lineage.namespace == name)
+        .for_each(|lineage| context.waker.wake(lineage));
 }
 
 /// Which lineage an object is about.
@@ -88,24 +124,37 @@ fn lineage(of: Watched, found: &DynamicObject) -> Option<Lineage> {
     match of {
         Watched::Object(kind) => Some(Lineage::new(kind, found.namespace()?, found.name_any())),
         Watched::Proxy(kind) => split(kind, &found.name_any()),
-        Watched::Recover => Some(Lineage::new(kind_of(text("/spec/kind")?)?, found.namespace()?, text("/spec/name")?)),
+        Watched::Recover => Some(Lineage::new(
+            kind_of(text("/spec/kind")?)?,
+            found.namespace()?,
+            text("/spec/name")?,
+        )),
         Watched::Purge => split(kind_of(text("/spec/kind")?)?, text("/spec/name")?),
         Watched::Namespace => None,
     }
 }
 
 fn split(kind: Kind, proxy: &str) -> Option<Lineage> {
-    proxy.split_once('.').map(|(namespace, name)| Lineage::new(kind, namespace, name))
+    proxy
+        .split_once('.')
+        .map(|(namespace, name)| Lineage::new(kind, namespace, name))
 }
 
 fn kind_of(text: &str) -> Option<Kind> {
-    [Kind::Hsm, Kind::Key].into_iter().find(|kind| text == kind.object() || text == kind.proxy())
+    [Kind::Hsm, Kind::Key]
+        .into_iter()
+        .find(|kind| text == kind.object() || text == kind.proxy())
 }
 
 /// Reads every ledger in one pass, for lists and names, and wakes what it names.
 pub async fn load(context: &Context) -> Result<(), super::Failure> {
     for (name, module) in &context.backends {
-        let stored = context.pool.run(Arc::clone(module), |module: &dyn HsmBackend| module.records()).await?;
+        let stored = context
+            .pool
+            .run(Arc::clone(module), |module: &dyn HsmBackend| {
+                module.records()
+            })
+            .await?;
         for group in stored.chunk_by(|one, other| one.id == other.id) {
             let id = RecordId(group[0].id.clone());
             if let Some(held) = index::reading(&id, group) {
@@ -113,6 +162,10 @@ pub async fn load(context: &Context) -> Result<(), super::Failure> {
             }
         }
     }
-    context.index.lineages().into_iter().for_each(|lineage| context.waker.wake(lineage));
+    context
+        .index
+        .lineages()
+        .into_iter()
+        .for_each(|lineage| context.waker.wake(lineage));
     Ok(())
 }

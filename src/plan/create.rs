@@ -17,7 +17,10 @@ pub fn begin(o: &Observed, object: &Object) -> Move {
     hold::reserved(o, object)?;
     let wanted = hold::wanted(o, object)?;
     if !object.meta.finalizer() {
-        return act(Step::quiet(Effect::AddFinalizer(At::of(&object.meta), object.meta.with_ours())));
+        return act(Step::quiet(Effect::AddFinalizer(
+            At::of(&object.meta),
+            object.meta.with_ours(),
+        )));
     }
     hold::refused_backend(o)?;
     act(Step::quiet(write_record(o, creating(o, object, wanted))?))
@@ -26,23 +29,37 @@ pub fn begin(o: &Observed, object: &Object) -> Move {
 /// Steps 4 and 5: material that proves itself, then the record *live*. The HSM's record was read in this look.
 pub fn go_on(o: &Observed, object: &Object, record: &Record) -> Move {
     if !object.meta.finalizer() {
-        return act(Step::quiet(Effect::AddFinalizer(At::of(&object.meta), object.meta.with_ours())));
+        return act(Step::quiet(Effect::AddFinalizer(
+            At::of(&object.meta),
+            object.meta.with_ours(),
+        )));
     }
     hold::refused_backend(o)?;
     match &record.subject {
         Subject::Hsm { .. } => make_token(o, record),
-        Subject::Key { pending: Some(pending), .. } => make_version(o, record, pending, RecordState::Live),
-        Subject::Key { pending: None, .. } => Err(hold::record_disagrees(o, "it says creating but names nothing to create")),
+        Subject::Key {
+            pending: Some(pending),
+            ..
+        } => make_version(o, record, pending, RecordState::Live),
+        Subject::Key { pending: None, .. } => Err(hold::record_disagrees(
+            o,
+            "it says creating but names nothing to create",
+        )),
     }
 }
 
 /// What lives is kept as its manifest says: its labels, its switches, its versions.
 pub fn upkeep(o: &Observed, object: &Object, record: &Record) -> Move {
     if !object.meta.finalizer() {
-        return act(Step::quiet(Effect::AddFinalizer(At::of(&object.meta), object.meta.with_ours())));
+        return act(Step::quiet(Effect::AddFinalizer(
+            At::of(&object.meta),
+            object.meta.with_ours(),
+        )));
     }
     match &record.subject {
-        Subject::Hsm { token } => keep_open(o, token.as_ref())?.map_or_else(|| switches(o, object, record), act),
+        Subject::Hsm { token } => {
+            keep_open(o, token.as_ref())?.map_or_else(|| switches(o, object, record), act)
+        }
         Subject::Key { .. } => {
             hold::hsm_not_open(o)?;
             match publish(o, record)? {
@@ -66,7 +83,10 @@ fn creating(o: &Observed, object: &Object, wanted: Wanted) -> Record {
             key_name: key.key_name,
             algorithm: key.algorithm,
             versions: Vec::new(),
-            pending: Some(Pending { number: 1, material: ids::material_id(&object.meta.uid, 1) }),
+            pending: Some(Pending {
+                number: 1,
+                material: ids::material_id(&object.meta.uid, 1),
+            }),
         },
     };
     Record {
@@ -87,11 +107,28 @@ fn creating(o: &Observed, object: &Object, wanted: Wanted) -> Record {
 
 fn make_token(o: &Observed, record: &Record) -> Move {
     match &o.material {
-        Material::Token(None) | Material::NotLooked => act(Step::quiet(Effect::CreateToken(ids::token_label(&record.id)))),
+        Material::Token(None) | Material::NotLooked => act(Step::quiet(Effect::CreateToken(
+            ids::token_label(&record.id),
+        ))),
         Material::Token(Some(facts)) if facts.access == Access::Open => {
-            let token = Token { label: facts.label.0.clone(), serial: facts.serial.clone() };
-            let live = Record { state: RecordState::Live, subject: Subject::Hsm { token: Some(token) }, ..record.clone() };
-            act(Step::told(write_record(o, live)?, Whom::Object, "Created", format!("The HSM {} has its token; keys can be made in it.", o.lineage.name)))
+            let token = Token {
+                label: facts.label.0.clone(),
+                serial: facts.serial.clone(),
+            };
+            let live = Record {
+                state: RecordState::Live,
+                subject: Subject::Hsm { token: Some(token) },
+                ..record.clone()
+            };
+            act(Step::told(
+                write_record(o, live)?,
+                Whom::Object,
+                "Created",
+                format!(
+                    "The HSM {} has its token; keys can be made in it.",
+                    o.lineage.name
+                ),
+            ))
         }
         Material::Token(Some(_)) => Err(hold::unavailable(o)),
         other => Err(hold::no_material_seen(o, other)),
@@ -106,16 +143,39 @@ fn make_version(o: &Observed, record: &Record, pending: &Pending, then: RecordSt
     match objects.make(pending) {
         Err(progress) => touch(o, progress),
         Ok(fingerprint) => {
-            let made = Version { number: pending.number, material: pending.material.clone(), fingerprint, created: o.now };
-            let note = format!("Version {} of the key was made: {}.", made.number, made.fingerprint);
-            act(Step::told(write_record(o, with_version(record, made, then))?, Whom::Object, if pending.number == 1 { "Created" } else { "Rotated" }, note))
+            let made = Version {
+                number: pending.number,
+                material: pending.material.clone(),
+                fingerprint,
+                created: o.now,
+            };
+            let note = format!(
+                "Version {} of the key was made: {}.",
+                made.number, made.fingerprint
+            );
+            act(Step::told(
+                write_record(o, with_version(record, made, then))?,
+                Whom::Object,
+                if pending.number == 1 {
+                    "Created"
+                } else {
+                    "Rotated"
+                },
+                note,
+            ))
         }
     }
 }
 
 fn with_version(record: &Record, made: Version, state: RecordState) -> Record {
-    let mut next = Record { state, ..record.clone() };
-    if let Subject::Key { versions, pending, .. } = &mut next.subject {
+    let mut next = Record {
+        state,
+        ..record.clone()
+    };
+    if let Subject::Key {
+        versions, pending, ..
+    } = &mut next.subject
+    {
         versions.push(made);
         *pending = None;
     }
@@ -123,15 +183,21 @@ fn with_version(record: &Record, made: Version, state: RecordState) -> Record {
 }
 
 fn publish(o: &Observed, record: &Record) -> Move {
-    let Subject::Key { versions, .. } = &record.subject else { return Ok(None) };
+    let Subject::Key { versions, .. } = &record.subject else {
+        return Ok(None);
+    };
     let token = translate::token_of_key(o)?;
     touch(o, translate::objects(o, &token, record)?.publish(versions))
 }
 
-/// SD-12, SD-13: what was turned on is written to the record before anything shows it.
+/// What was turned on is written to the record before anything shows it (SD-12, SD-13).
 fn switches(o: &Observed, object: &Object, record: &Record) -> Move {
     let wanted = hold::fixed(o, object, record)?;
-    let next = Record { soft_delete: record.soft_delete || wanted.soft_delete, purge_protection: record.purge_protection || wanted.purge_protection, ..record.clone() };
+    let next = Record {
+        soft_delete: record.soft_delete || wanted.soft_delete,
+        purge_protection: record.purge_protection || wanted.purge_protection,
+        ..record.clone()
+    };
     if next == *record {
         return Ok(None);
     }
@@ -139,28 +205,48 @@ fn switches(o: &Observed, object: &Object, record: &Record) -> Move {
 }
 
 fn rotate(o: &Observed, object: &Object, record: &Record) -> Move {
-    let (Subject::Key { versions, pending, .. }, Body::Key(spec, _)) = (&record.subject, &object.body) else { return Ok(None) };
+    let (
+        Subject::Key {
+            versions, pending, ..
+        },
+        Body::Key(spec, _),
+    ) = (&record.subject, &object.body)
+    else {
+        return Ok(None);
+    };
     if let Some(pending) = pending {
         return make_version(o, record, pending, RecordState::Live);
     }
-    let number = versions.iter().map(|version| version.number).max().unwrap_or(0) + 1;
+    let number = versions
+        .iter()
+        .map(|version| version.number)
+        .max()
+        .unwrap_or(0)
+        + 1;
     if spec.versions < number {
         return Ok(None);
     }
     let mut next = record.clone();
     if let Subject::Key { pending, .. } = &mut next.subject {
-        *pending = Some(Pending { number, material: ids::material_id(&object.meta.uid, number) });
+        *pending = Some(Pending {
+            number,
+            material: ids::material_id(&object.meta.uid, number),
+        });
     }
     act(Step::quiet(write_record(o, next)?))
 }
 
 /// G6: the PIN follows the record.
 fn keep_open(o: &Observed, token: Option<&Token>) -> Move {
-    let Some(token) = token else { return Err(hold::record_disagrees(o, "it says live but names no token")) };
+    let Some(token) = token else {
+        return Err(hold::record_disagrees(o, "it says live but names no token"));
+    };
     match &o.material {
         Material::Token(Some(facts)) if facts.serial != token.serial => Err(hold::missing(o)),
         Material::Token(Some(facts)) if facts.access == Access::Open => Ok(None),
-        Material::Token(Some(_)) => act(Step::quiet(Effect::UnsealToken(translate::token_ref(token)))),
+        Material::Token(Some(_)) => act(Step::quiet(Effect::UnsealToken(translate::token_ref(
+            token,
+        )))),
         Material::Token(None) => Err(hold::missing(o)),
         other => Err(hold::no_material_seen(o, other)),
     }
@@ -172,11 +258,20 @@ pub fn touch(o: &Observed, progress: Progress) -> Move {
         Progress::Touch(effect) => act(Step::quiet(effect)),
         Progress::Done => Ok(None),
         Progress::Missing(_) => Err(hold::missing(o)),
-        Progress::Disagrees(id) => Err(hold::record_disagrees(o, &format!("the objects with id {id} do not prove to be the key that it names"))),
+        Progress::Disagrees(id) => Err(hold::record_disagrees(
+            o,
+            &format!("the objects with id {id} do not prove to be the key that it names"),
+        )),
     }
 }
 
 /// Ends a *creating* whose uid is not there any more: *destroying*, then by id as in a purge. It is never just removed.
 pub fn end(o: &Observed, record: &Record) -> Move {
-    act(Step::quiet(write_record(o, Record { state: RecordState::Destroying, ..record.clone() })?))
+    act(Step::quiet(write_record(
+        o,
+        Record {
+            state: RecordState::Destroying,
+            ..record.clone()
+        },
+    )?))
 }

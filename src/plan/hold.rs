@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use super::ids;
-use super::observed::{Body, Held, Hsm, HsmProxy, Material, Object, Observed, Proxy, Reading, Tried};
+use super::observed::{
+    Body, Held, Hsm, HsmProxy, Material, Object, Observed, Proxy, Reading, Tried,
+};
 use super::step::{Hold, Why};
 use super::translate;
 use crate::api;
-use crate::softdelete::sentence::Deleted;
 use crate::softdelete::fixed::{self, Wanted, WantedKey};
 use crate::softdelete::names::{self, Claim, Names};
 use crate::softdelete::record::Algorithm;
-use crate::softdelete::{Kind, Origin, Record, RecordState, Refusal, Subject, Uid, arbiter, protection, retention};
+use crate::softdelete::sentence::Deleted;
+use crate::softdelete::{
+    Kind, Origin, Record, RecordState, Refusal, Subject, Uid, arbiter, protection, retention,
+};
 
 /// What the backend or somebody else is about to finish is looked at again soon.
 const SOON: Duration = Duration::from_secs(2);
@@ -21,15 +25,24 @@ const LATER: Duration = Duration::from_secs(30);
 type Check = Result<(), Hold>;
 
 fn refused(refusal: Refusal) -> Hold {
-    Hold { why: Why::Refused(refusal), again: None }
+    Hold {
+        why: Why::Refused(refusal),
+        again: None,
+    }
 }
 
 fn refused_until(refusal: Refusal, again: Duration) -> Hold {
-    Hold { why: Why::Refused(refusal), again: Some(again) }
+    Hold {
+        why: Why::Refused(refusal),
+        again: Some(again),
+    }
 }
 
 fn progress(sentence: String) -> Hold {
-    Hold { why: Why::Progress(sentence), again: Some(SOON) }
+    Hold {
+        why: Why::Progress(sentence),
+        again: Some(SOON),
+    }
 }
 
 // ---- the ledger and the backend ----
@@ -37,61 +50,142 @@ fn progress(sentence: String) -> Hold {
 /// Nothing is judged, let alone written, on records that say different things, or that nobody can read.
 pub fn unreadable(o: &Observed) -> Check {
     if o.material == Material::UnknownBackend {
-        return Err(refused(Refusal::BackendUnknown { backend: o.backend.clone() }));
+        return Err(refused(Refusal::BackendUnknown {
+            backend: o.backend.clone(),
+        }));
     }
     o.records.iter().try_for_each(|held| match &held.reading {
-        Reading::Disagree => Err(disagrees(held, "different records of one generation stand".into())),
-        Reading::Unknown(version) => Err(disagrees(held, format!("it is written in the encoding version {version}, which this operator does not know"))),
-        Reading::One(record) if record.cluster != o.settings.cluster => Err(refused(Refusal::ForeignMaterial { cluster: record.cluster.clone() })),
+        Reading::Disagree => Err(disagrees(
+            held,
+            "different records of one generation stand".into(),
+        )),
+        Reading::Unknown(version) => Err(disagrees(
+            held,
+            format!(
+                "it is written in the encoding version {version}, which this operator does not know"
+            ),
+        )),
+        Reading::One(record) if record.cluster != o.settings.cluster => {
+            Err(refused(Refusal::ForeignMaterial {
+                cluster: record.cluster.clone(),
+            }))
+        }
         Reading::One(_) => store_is_old(o, held),
     })
 }
 
 /// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed.
 fn store_is_old(o: &Observed, held: &Held) -> Check {
-    let by_object = o.object.as_ref().filter(|object| held.record().is_some_and(|record| record.origin.uid == object.meta.uid)).and_then(translate::shown_generation);
-    let of_proxy = |proxy: &&Proxy| held.record().is_some_and(|record| proxy.is_of(&record.origin.uid));
-    let by_proxy = o.proxy.as_ref().filter(of_proxy).and_then(|proxy| proxy.status.record_generation).and_then(|shown| u64::try_from(shown).ok());
+    let by_object = o
+        .object
+        .as_ref()
+        .filter(|object| {
+            held.record()
+                .is_some_and(|record| record.origin.uid == object.meta.uid)
+        })
+        .and_then(translate::shown_generation);
+    let of_proxy = |proxy: &&Proxy| {
+        held.record()
+            .is_some_and(|record| proxy.is_of(&record.origin.uid))
+    };
+    let by_proxy = o
+        .proxy
+        .as_ref()
+        .filter(of_proxy)
+        .and_then(|proxy| proxy.status.record_generation)
+        .and_then(|shown| u64::try_from(shown).ok());
     if arbiter::store_is_old(held.generation, [by_object, by_proxy]) {
-        return Err(disagrees(held, format!("it has generation {}, while the cluster has seen a later one", held.generation)));
+        return Err(disagrees(
+            held,
+            format!(
+                "it has generation {}, while the cluster has seen a later one",
+                held.generation
+            ),
+        ));
     }
     Ok(())
 }
 
 fn disagrees(held: &Held, why: String) -> Hold {
-    refused_until(Refusal::RecordDisagrees { record: held.id.0.clone(), why }, LATER)
+    refused_until(
+        Refusal::RecordDisagrees {
+            record: held.id.0.clone(),
+            why,
+        },
+        LATER,
+    )
 }
 
 pub fn record_disagrees(o: &Observed, why: &str) -> Hold {
-    let record = o.standing().map(|(held, _)| held.id.0.clone()).unwrap_or_default();
-    refused_until(Refusal::RecordDisagrees { record, why: why.to_owned() }, LATER)
+    let record = o
+        .standing()
+        .map(|(held, _)| held.id.0.clone())
+        .unwrap_or_default();
+    refused_until(
+        Refusal::RecordDisagrees {
+            record,
+            why: why.to_owned(),
+        },
+        LATER,
+    )
 }
 
 pub fn missing(o: &Observed) -> Hold {
-    refused_until(Refusal::MaterialMissing { backend: o.backend.clone() }, LATER)
+    refused_until(
+        Refusal::MaterialMissing {
+            backend: o.backend.clone(),
+        },
+        LATER,
+    )
 }
 
 pub fn unavailable(o: &Observed) -> Hold {
-    refused_until(Refusal::BackendUnavailable { backend: o.backend.clone() }, SOON)
+    refused_until(
+        Refusal::BackendUnavailable {
+            backend: o.backend.clone(),
+        },
+        SOON,
+    )
 }
 
 /// Why the material could not be looked at.
 pub fn no_material_seen(o: &Observed, material: &Material) -> Hold {
     match material {
         Material::Unavailable(_) => unavailable(o),
-        Material::UnknownBackend => refused(Refusal::BackendUnknown { backend: o.backend.clone() }),
+        Material::UnknownBackend => refused(Refusal::BackendUnknown {
+            backend: o.backend.clone(),
+        }),
         Material::Sealed => hsm_not_open(o).err().unwrap_or_else(|| unavailable(o)),
-        Material::NoToken | Material::Token(_) | Material::Objects(_) | Material::NotLooked => missing(o),
+        Material::NoToken | Material::Token(_) | Material::Objects(_) | Material::NotLooked => {
+            missing(o)
+        }
     }
 }
 
 /// What the backend refused for good in this pass.
 pub fn refused_backend(o: &Observed) -> Check {
-    let Some(seen) = o.refused.as_ref().filter(|seen| seen.what == Tried::Backend) else { return Ok(()) };
+    let Some(seen) = o
+        .refused
+        .as_ref()
+        .filter(|seen| seen.what == Tried::Backend)
+    else {
+        return Ok(());
+    };
     Err(if seen.full {
-        refused_until(Refusal::BackendFull { backend: o.backend.clone() }, LATER)
+        refused_until(
+            Refusal::BackendFull {
+                backend: o.backend.clone(),
+            },
+            LATER,
+        )
     } else if seen.unsupported {
-        refused_until(Refusal::MechanismNotSupported { backend: o.backend.clone(), mechanism: seen.why.clone() }, LATER)
+        refused_until(
+            Refusal::MechanismNotSupported {
+                backend: o.backend.clone(),
+                mechanism: seen.why.clone(),
+            },
+            LATER,
+        )
     } else {
         unavailable(o)
     })
@@ -108,7 +202,8 @@ pub fn no_object_at_all(o: &Observed) -> bool {
 pub fn wanted(o: &Observed, object: &Object) -> Result<Wanted, Hold> {
     match &object.body {
         Body::Hsm(spec, _) => {
-            protection::new_soft_delete(Some(spec.soft_delete), o.settings.undeletable).map_err(refused)?;
+            protection::new_soft_delete(Some(spec.soft_delete), o.settings.undeletable)
+                .map_err(refused)?;
             Ok(wanted_hsm(o, spec))
         }
         Body::Key(spec, _) => wanted_key(o, object, spec),
@@ -118,7 +213,10 @@ pub fn wanted(o: &Observed, object: &Object) -> Result<Wanted, Hold> {
 fn wanted_hsm(o: &Observed, spec: &api::ManagedHsmSpec) -> Wanted {
     Wanted {
         retention_days: spec.retention_days,
-        soft_delete: protection::soft_delete_in_effect(Some(spec.soft_delete), o.settings.undeletable),
+        soft_delete: protection::soft_delete_in_effect(
+            Some(spec.soft_delete),
+            o.settings.undeletable,
+        ),
         purge_protection: spec.purge_protection,
         key: None,
     }
@@ -126,9 +224,16 @@ fn wanted_hsm(o: &Observed, spec: &api::ManagedHsmSpec) -> Wanted {
 
 fn wanted_key(o: &Observed, object: &Object, spec: &api::HsmKeySpec) -> Result<Wanted, Hold> {
     let hsm = hsm_record(o, spec)?;
-    protection::purge_protection_switch(false, spec.purge_protection, hsm.soft_delete, Some(&spec.hsm)).map_err(refused)?;
+    protection::purge_protection_switch(
+        false,
+        spec.purge_protection,
+        hsm.soft_delete,
+        Some(&spec.hsm),
+    )
+    .map_err(refused)?;
     Ok(Wanted {
-        retention_days: retention::retention_days(spec.retention_days, Some(hsm.retention_days)).map_err(refused)?,
+        retention_days: retention::retention_days(spec.retention_days, Some(hsm.retention_days))
+            .map_err(refused)?,
         soft_delete: hsm.soft_delete,
         purge_protection: spec.purge_protection,
         key: Some(WantedKey {
@@ -141,19 +246,34 @@ fn wanted_key(o: &Observed, object: &Object, spec: &api::HsmKeySpec) -> Result<W
 }
 
 fn algorithm(o: &Observed, spec: &api::HsmKeySpec) -> Result<Algorithm, Hold> {
-    let none = || refused(Refusal::MechanismNotSupported { backend: o.backend.clone(), mechanism: "a key of that type and size".into() });
+    let none = || {
+        refused(Refusal::MechanismNotSupported {
+            backend: o.backend.clone(),
+            mechanism: "a key of that type and size".into(),
+        })
+    };
     translate::algorithm_of(spec).ok_or_else(none)
 }
 
 /// The live HSM that a key wants to be in.
 fn hsm_record<'a>(o: &'a Observed, spec: &api::HsmKeySpec) -> Result<&'a Record, Hold> {
-    let Some(hsm) = &o.hsm else { return Err(hsm_not_found(&spec.hsm)) };
+    let Some(hsm) = &o.hsm else {
+        return Err(hsm_not_found(&spec.hsm));
+    };
     hsm_open(o, hsm)?;
-    hsm.record.as_ref().map(|(_, record)| record).ok_or_else(|| hsm_not_found(&spec.hsm))
+    hsm.record
+        .as_ref()
+        .map(|(_, record)| record)
+        .ok_or_else(|| hsm_not_found(&spec.hsm))
 }
 
 fn hsm_not_found(name: &str) -> Hold {
-    refused_until(Refusal::HsmNotFound { hsm: name.to_owned() }, LATER)
+    refused_until(
+        Refusal::HsmNotFound {
+            hsm: name.to_owned(),
+        },
+        LATER,
+    )
 }
 
 /// What the manifest asks for beside what the record fixed: of what was left out, the record's.
@@ -182,36 +302,73 @@ fn beside(o: &Observed, object: &Object, record: &Record) -> Result<Wanted, Hold
 
 // ---- names ----
 
-/// SD-28 An object that had material never gets other material.
+/// An object that had material never gets other material (SD-28).
 pub fn had_other_material(o: &Observed, object: &Object) -> Check {
     if translate::is_final(o, object) {
-        return Err(refused(Refusal::MaterialDestroyed { uid: object.meta.uid.clone() }));
+        return Err(refused(Refusal::MaterialDestroyed {
+            uid: object.meta.uid.clone(),
+        }));
     }
-    if translate::had_material(object) { Err(missing(o)) } else { Ok(()) }
+    if translate::had_material(object) {
+        Err(missing(o))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether the resource's name, and the key's, are free for this object (`names::reserved`).
 pub fn reserved(o: &Observed, object: &Object) -> Check {
-    if let Some(found) = o.proxy.as_ref().filter(|found| !found.is_of(&object.meta.uid)) {
+    if let Some(found) = o
+        .proxy
+        .as_ref()
+        .filter(|found| !found.is_of(&object.meta.uid))
+    {
         return Err(by_proxy(o, found));
     }
-    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref()).map(|(_, record)| record);
+    let hsm = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record);
     let key = match &object.body {
-        Body::Key(spec, _) => hsm.map(|hsm| (&hsm.id, names::key_name(spec.key_name.as_deref(), &object.meta.name))),
+        Body::Key(spec, _) => hsm.map(|hsm| {
+            (
+                &hsm.id,
+                names::key_name(spec.key_name.as_deref(), &object.meta.name),
+            )
+        }),
         Body::Hsm(..) => None,
     };
-    let wanted = Names { kind: o.lineage.kind, namespace: &o.lineage.namespace, name: &o.lineage.name, key };
-    let beside = |record: &Record| hsm.map_or(record.state, |hsm| arbiter::state_in_hsm(record.state, hsm.state));
+    let wanted = Names {
+        kind: o.lineage.kind,
+        namespace: &o.lineage.namespace,
+        name: &o.lineage.name,
+        key,
+    };
+    let beside = |record: &Record| {
+        hsm.map_or(record.state, |hsm| {
+            arbiter::state_in_hsm(record.state, hsm.state)
+        })
+    };
     let own = o.standing().map(|(_, record)| record);
-    let claims = own.into_iter().chain(&o.namesakes).map(|record| Claim::of(record, beside(record), !record.purge_protection && !o.settings.undeletable));
-    names::reserved(&wanted, &object.meta.uid, claims).map_or(Ok(()), |refusal| Err(refused(refusal)))
+    let claims = own.into_iter().chain(&o.namesakes).map(|record| {
+        Claim::of(
+            record,
+            beside(record),
+            !record.purge_protection && !o.settings.undeletable,
+        )
+    });
+    names::reserved(&wanted, &object.meta.uid, claims)
+        .map_or(Ok(()), |refusal| Err(refused(refusal)))
 }
 
 fn by_proxy(o: &Observed, found: &Proxy) -> Hold {
     match found.status.phase {
         Some(api::Phase::Recovering) => recovery_in_progress(found),
         Some(api::Phase::Destroying) => purge_in_progress(found),
-        None => refused(Refusal::ObjectIsDeletedButRecoverable(deleted_proxy(o, found))),
+        None => refused(Refusal::ObjectIsDeletedButRecoverable(deleted_proxy(
+            o, found,
+        ))),
     }
 }
 
@@ -219,8 +376,17 @@ pub fn deleted_proxy(o: &Observed, found: &Proxy) -> Deleted {
     let origin = found.origin();
     Deleted {
         kind: o.lineage.kind,
-        origin: Origin { namespace: origin.namespace.clone(), namespace_uid: translate::uid(&origin.namespace_uid), name: origin.name.clone(), uid: translate::uid(&origin.uid) },
-        purge_time: found.status.purge_time.map(api::Time::utc).or_else(|| translate::dates(found).scheduled_purge_time),
+        origin: Origin {
+            namespace: origin.namespace.clone(),
+            namespace_uid: translate::uid(&origin.namespace_uid),
+            name: origin.name.clone(),
+            uid: translate::uid(&origin.uid),
+        },
+        purge_time: found
+            .status
+            .purge_time
+            .map(api::Time::utc)
+            .or_else(|| translate::dates(found).scheduled_purge_time),
         purgeable: found.status.purge_protection == Some(false) && !o.settings.undeletable,
     }
 }
@@ -242,46 +408,81 @@ fn hsm_open(o: &Observed, hsm: &Hsm) -> Check {
     }
     match hsm.record.as_ref().map(|(_, record)| record) {
         Some(record) => match record.state {
-            RecordState::Sealing | RecordState::Deleted | RecordState::Opening => Err(hsm_deleted(o, hsm, record)),
-            RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned => Err(refused(Refusal::MaterialDestroyed { uid: record.origin.uid.clone() })),
-            RecordState::Creating | RecordState::Live => Err(progress(format!("The ManagedHsm {} is not ready yet; this goes on by itself when it is.", record.origin.name))),
+            RecordState::Sealing | RecordState::Deleted | RecordState::Opening => {
+                Err(hsm_deleted(o, hsm, record))
+            }
+            RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned => {
+                Err(refused(Refusal::MaterialDestroyed {
+                    uid: record.origin.uid.clone(),
+                }))
+            }
+            RecordState::Creating | RecordState::Live => Err(progress(format!(
+                "The ManagedHsm {} is not ready yet; this goes on by itself when it is.",
+                record.origin.name
+            ))),
         },
         None => match (&hsm.object, &hsm.proxy) {
-            (Some(_), _) => Err(progress("The key's ManagedHsm is not ready yet; this goes on by itself when it is.".into())),
-            (None, Some(found)) => Err(refused(Refusal::HsmDeleted { hsm: hsm_as_deleted(o, found), recovering: found.recovering })),
+            (Some(_), _) => Err(progress(
+                "The key's ManagedHsm is not ready yet; this goes on by itself when it is.".into(),
+            )),
+            (None, Some(found)) => Err(refused(Refusal::HsmDeleted {
+                hsm: hsm_as_deleted(o, found),
+                recovering: found.recovering,
+            })),
             (None, None) => Err(hsm_not_found(&hsm.name)),
         },
     }
 }
 
 fn hsm_deleted(o: &Observed, hsm: &Hsm, record: &Record) -> Hold {
-    let recovering = record.state == RecordState::Opening || hsm.proxy.as_ref().is_some_and(|found| found.recovering);
+    let recovering = record.state == RecordState::Opening
+        || hsm.proxy.as_ref().is_some_and(|found| found.recovering);
     let hsm = Deleted {
         kind: Kind::Hsm,
         origin: record.origin.clone(),
         purge_time: record.dates.and_then(|dates| dates.scheduled_purge_time),
         purgeable: !record.purge_protection && !o.settings.undeletable,
     };
-    Hold { why: Why::Refused(Refusal::HsmDeleted { hsm, recovering }), again: recovering.then_some(SOON) }
+    Hold {
+        why: Why::Refused(Refusal::HsmDeleted { hsm, recovering }),
+        again: recovering.then_some(SOON),
+    }
 }
 
 fn hsm_as_deleted(o: &Observed, found: &HsmProxy) -> Deleted {
-    Deleted { kind: Kind::Hsm, origin: found.origin.clone(), purge_time: found.purge_time, purgeable: !o.settings.undeletable }
+    Deleted {
+        kind: Kind::Hsm,
+        origin: found.origin.clone(),
+        purge_time: found.purge_time,
+        purgeable: !o.settings.undeletable,
+    }
 }
 
 /// The key's HSM is under its own seal: no delete in it waits (SD-27).
 pub fn hsm_is_sealed(o: &Observed) -> bool {
-    let state = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref()).map(|(_, record)| record.state);
+    let state = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record.state);
     o.lineage.kind == Kind::Key && matches!(state, Some(RecordState::Deleted))
 }
 
 /// The key's HSM is being sealed or opened: a key's own seal waits for the end of it.
 pub fn hsm_seal_under_way(o: &Observed) -> Check {
-    let state = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref()).map(|(_, record)| record.state);
+    let state = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record.state);
     match state {
-        Some(RecordState::Sealing | RecordState::Opening) => Err(progress("The key's HSM is changing its state; this goes on by itself after it.".into())),
+        Some(RecordState::Sealing | RecordState::Opening) => Err(progress(
+            "The key's HSM is changing its state; this goes on by itself after it.".into(),
+        )),
         Some(RecordState::Deleted) => Err(hsm_not_open(o).err().unwrap_or_else(|| unavailable(o))),
-        Some(RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned) => Err(hsm_not_open(o).err().unwrap_or_else(|| unavailable(o))),
+        Some(RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned) => {
+            Err(hsm_not_open(o).err().unwrap_or_else(|| unavailable(o)))
+        }
         Some(RecordState::Creating | RecordState::Live) | None => Ok(()),
     }
 }
@@ -289,73 +490,141 @@ pub fn hsm_seal_under_way(o: &Observed) -> Check {
 // ---- recoveries and purges ----
 
 pub fn recovery_in_progress(found: &Proxy) -> Hold {
-    refused_until(Refusal::RecoveryInProgress { proxy: found.meta.name.clone() }, SOON)
+    refused_until(
+        Refusal::RecoveryInProgress {
+            proxy: found.meta.name.clone(),
+        },
+        SOON,
+    )
 }
 
 pub fn purge_in_progress(found: &Proxy) -> Hold {
-    refused_until(Refusal::PurgeInProgress { proxy: found.meta.name.clone() }, SOON)
+    refused_until(
+        Refusal::PurgeInProgress {
+            proxy: found.meta.name.clone(),
+        },
+        SOON,
+    )
 }
 
 /// The same, where no proxy stands for it any more.
 pub fn purge_runs(o: &Observed) -> Hold {
-    refused_until(Refusal::PurgeInProgress { proxy: api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name) }, SOON)
+    refused_until(
+        Refusal::PurgeInProgress {
+            proxy: api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name),
+        },
+        SOON,
+    )
 }
 
 pub fn nothing_to_recover(o: &Observed, uid: &Uid) -> Hold {
-    refused(Refusal::NothingToRecover { kind: o.lineage.kind, name: o.lineage.name.clone(), uid: uid.clone() })
+    refused(Refusal::NothingToRecover {
+        kind: o.lineage.kind,
+        name: o.lineage.name.clone(),
+        uid: uid.clone(),
+    })
 }
 
 pub fn create_refused(o: &Observed, answer: &str) -> Hold {
-    refused_until(Refusal::CreateRefused { name: format!("{} {}/{}", o.lineage.kind.object(), o.lineage.namespace, o.lineage.name), answer: answer.to_owned() }, LATER)
+    refused_until(
+        Refusal::CreateRefused {
+            name: format!(
+                "{} {}/{}",
+                o.lineage.kind.object(),
+                o.lineage.namespace,
+                o.lineage.name
+            ),
+            answer: answer.to_owned(),
+        },
+        LATER,
+    )
 }
 
 pub fn proxy_refused(o: &Observed, answer: &str) -> Hold {
-    let proxy = format!("{} {}", o.lineage.kind.proxy(), api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name));
-    refused_until(Refusal::ProxyRefused { proxy, answer: answer.to_owned() }, LATER)
+    let proxy = format!(
+        "{} {}",
+        o.lineage.kind.proxy(),
+        api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name)
+    );
+    refused_until(
+        Refusal::ProxyRefused {
+            proxy,
+            answer: answer.to_owned(),
+        },
+        LATER,
+    )
 }
 
 pub fn ends_a_recover(hold: &Hold) -> bool {
     matches!(&hold.why, Why::Refused(refusal) if refusal.reason().is_final_for_recover())
 }
 
-/// SD-20 The namespace is there and stays.
+/// The namespace is there and stays (SD-20).
 pub fn namespace_there(o: &Observed) -> Check {
     match &o.namespace {
         Some(namespace) if !namespace.terminating => Ok(()),
-        _ => Err(refused_until(Refusal::NamespaceTerminating { namespace: o.lineage.namespace.clone() }, LATER)),
+        _ => Err(refused_until(
+            Refusal::NamespaceTerminating {
+                namespace: o.lineage.namespace.clone(),
+            },
+            LATER,
+        )),
     }
 }
 
-/// SD-19 The namespace is the one of then, or was accepted by its uid.
+/// The namespace is the one of then, or was accepted by its uid (SD-19).
 pub fn namespace(o: &Observed, found: &Proxy, accepted: Option<&str>) -> Check {
     namespace_there(o)?;
-    let Some(namespace) = &o.namespace else { return Ok(()) };
+    let Some(namespace) = &o.namespace else {
+        return Ok(());
+    };
     let present = namespace.uid.as_str();
     if found.origin().namespace_uid == present || accepted == Some(present) {
         return Ok(());
     }
     let deleted = deleted_proxy(o, found);
-    Err(refused(Refusal::NamespaceChanged { kind: o.lineage.kind, origin: deleted.origin, present: namespace.uid.clone() }))
+    Err(refused(Refusal::NamespaceChanged {
+        kind: o.lineage.kind,
+        origin: deleted.origin,
+        present: namespace.uid.clone(),
+    }))
 }
 
 /// Step 1: the record behind the proxy is *deleted*, and the proxy says so.
 pub fn not_sealed_yet(o: &Observed, found: &Proxy) -> Check {
-    let sealed = o.standing().filter(|(_, record)| record.state == RecordState::Deleted && found.is_of(&record.origin.uid));
+    let sealed = o.standing().filter(|(_, record)| {
+        record.state == RecordState::Deleted && found.is_of(&record.origin.uid)
+    });
     match sealed {
-        Some((held, _)) if found.status.record_generation == i64::try_from(held.generation).ok() => Ok(()),
-        Some(_) => Err(progress("The deletion is not finished yet; the recovery goes on by itself after it.".into())),
+        Some((held, _))
+            if found.status.record_generation == i64::try_from(held.generation).ok() =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(progress(
+            "The deletion is not finished yet; the recovery goes on by itself after it.".into(),
+        )),
         None if o.standing().is_none() => Err(missing(o)),
-        None => Err(progress("The deletion is not finished yet; the recovery goes on by itself after it.".into())),
+        None => Err(progress(
+            "The deletion is not finished yet; the recovery goes on by itself after it.".into(),
+        )),
     }
 }
 
-/// SD-20 What stands in the deleted object's place: it is given the material if its fixed fields agree with the record and its switches are not looser.
+/// What stands in the deleted object's place: it is given the material if its fixed fields agree with the record and its switches are not looser (SD-20).
 pub fn standing_object(o: &Observed, found: &Proxy) -> Check {
-    let Some(object) = &o.object else { return Ok(()) };
+    let Some(object) = &o.object else {
+        return Ok(());
+    };
     if object.meta.deleted.is_some() {
         return Err(progress("The object of that name is still terminating; the recovery goes on by itself after it.".into()));
     }
-    let Some((_, record)) = o.standing().filter(|(_, record)| found.is_of(&record.origin.uid)) else { return Ok(()) };
+    let Some((_, record)) = o
+        .standing()
+        .filter(|(_, record)| found.is_of(&record.origin.uid))
+    else {
+        return Ok(());
+    };
     let wanted = beside(o, object, record)?;
     fixed::adoption_difference(record, &wanted).map_or(Ok(()), |refusal| Err(refused(refusal)))
 }

@@ -37,7 +37,12 @@ pub fn fingerprint(of: &backend::Fingerprint) -> softdelete::Fingerprint {
 }
 
 fn derive(uid: &Uid, version: i32) -> [u8; 16] {
-    let hash = Sha256::new().chain_update(b"managedhsm.dev/id\0").chain_update(uid.as_str()).chain_update(b"\0").chain_update(version.to_be_bytes()).finalize();
+    let hash = Sha256::new()
+        .chain_update(b"managedhsm.dev/id\0")
+        .chain_update(uid.as_str())
+        .chain_update(b"\0")
+        .chain_update(version.to_be_bytes())
+        .finalize();
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
     id

@@ -54,15 +54,24 @@ impl Objects<'_> {
     }
 
     fn of<'a>(&'a self, id: &'a MaterialId) -> impl Iterator<Item = &'a ObjectFacts> + 'a {
-        self.found.iter().filter(move |object| object.id.to_string() == id.0)
+        self.found
+            .iter()
+            .filter(move |object| object.id.to_string() == id.0)
     }
 
     fn destroy(&self, object: &ObjectFacts) -> Progress {
-        Progress::Touch(Effect::Destroy { token: self.token.clone(), handle: object.handle })
+        Progress::Touch(Effect::Destroy {
+            token: self.token.clone(),
+            handle: object.handle,
+        })
     }
 
     fn copy(&self, object: &ObjectFacts, mark: Mark) -> Progress {
-        Progress::Touch(Effect::Copy { token: self.token.clone(), original: object.handle, mark })
+        Progress::Touch(Effect::Copy {
+            token: self.token.clone(),
+            original: object.handle,
+            mark,
+        })
     }
 
     /// Make: a pending key (pair) that proves itself, or the step towards one. `Ok` holds its fingerprint.
@@ -82,8 +91,15 @@ impl Objects<'_> {
     }
 
     fn generate(&self, pending: &Pending) -> Progress {
-        match (ids::backend_id(&pending.material), backend_algorithm(self.algorithm)) {
-            (Some(id), Some(algorithm)) => Progress::Touch(Effect::Generate { token: self.token.clone(), id, algorithm }),
+        match (
+            ids::backend_id(&pending.material),
+            backend_algorithm(self.algorithm),
+        ) {
+            (Some(id), Some(algorithm)) => Progress::Touch(Effect::Generate {
+                token: self.token.clone(),
+                id,
+                algorithm,
+            }),
             _ => Progress::Disagrees(pending.material.clone()),
         }
     }
@@ -92,10 +108,23 @@ impl Objects<'_> {
     fn whole(&self, objects: &[&ObjectFacts]) -> Option<Fingerprint> {
         let first = self.classes().first()?;
         let proved = |object: &&&ObjectFacts| object.class == *first && object.proved.is_some();
-        let mut candidates: Vec<_> = objects.iter().filter(proved).filter_map(|object| object.proved.as_ref()).collect();
+        let mut candidates: Vec<_> = objects
+            .iter()
+            .filter(proved)
+            .filter_map(|object| object.proved.as_ref())
+            .collect();
         candidates.sort();
-        let complete = |fingerprint: &&&backend::Fingerprint| self.classes().iter().all(|class| objects.iter().any(|object| object.class == *class && object.proved.as_ref() == Some(**fingerprint)));
-        candidates.iter().find(complete).map(|fingerprint| ids::fingerprint(fingerprint))
+        let complete = |fingerprint: &&&backend::Fingerprint| {
+            self.classes().iter().all(|class| {
+                objects.iter().any(|object| {
+                    object.class == *class && object.proved.as_ref() == Some(**fingerprint)
+                })
+            })
+        };
+        candidates
+            .iter()
+            .find(complete)
+            .map(|fingerprint| ids::fingerprint(fingerprint))
     }
 
     /// Publish: each recorded version is labelled *live*, and what else is pending under its id is swept.
@@ -105,17 +134,32 @@ impl Objects<'_> {
 
     fn publish_one(&self, version: &Version) -> Progress {
         for class in self.classes() {
-            let here = || self.of(&version.material).filter(|object| object.class == *class);
+            let here = || {
+                self.of(&version.material)
+                    .filter(|object| object.class == *class)
+            };
             if here().any(|object| object.mark == Mark::Live) {
                 continue;
             }
-            match here().find(|object| object.mark == Mark::Pending && proves(object, &version.fingerprint)) {
-                Some(object) => return Progress::Touch(Effect::Publish { token: self.token.clone(), handle: object.handle }),
-                None if here().next().is_none() => return Progress::Missing(version.material.clone()),
+            match here()
+                .find(|object| object.mark == Mark::Pending && proves(object, &version.fingerprint))
+            {
+                Some(object) => {
+                    return Progress::Touch(Effect::Publish {
+                        token: self.token.clone(),
+                        handle: object.handle,
+                    });
+                }
+                None if here().next().is_none() => {
+                    return Progress::Missing(version.material.clone());
+                }
                 None => return Progress::Disagrees(version.material.clone()),
             }
         }
-        match self.of(&version.material).find(|object| object.mark == Mark::Pending) {
+        match self
+            .of(&version.material)
+            .find(|object| object.mark == Mark::Pending)
+        {
             Some(stray) => self.destroy(stray),
             None => Progress::Done,
         }
@@ -133,7 +177,10 @@ impl Objects<'_> {
 
     fn turn_one(&self, version: &Version, to: Mark) -> Progress {
         for class in self.classes() {
-            let here = || self.of(&version.material).filter(|object| object.class == *class);
+            let here = || {
+                self.of(&version.material)
+                    .filter(|object| object.class == *class)
+            };
             if here().any(|object| turned(object, to, &version.fingerprint)) {
                 continue;
             }
@@ -141,7 +188,9 @@ impl Objects<'_> {
             let unproved = here().any(|object| object.mark == to);
             match here().find(|object| object.mark != to && proves(object, &version.fingerprint)) {
                 Some(original) if !unproved => return self.copy(original, to),
-                None if here().next().is_none() => return Progress::Missing(version.material.clone()),
+                None if here().next().is_none() => {
+                    return Progress::Missing(version.material.clone());
+                }
                 _ => return Progress::Disagrees(version.material.clone()),
             }
         }
@@ -153,27 +202,29 @@ impl Objects<'_> {
 
     /// Ends what was pending: only `p:` objects of that id are destroyed.
     pub fn end(&self, pending: &Pending) -> Progress {
-        match self.of(&pending.material).find(|object| object.mark == Mark::Pending) {
-            Some(object) => self.destroy(object),
-            None => Progress::Done,
-        }
-    }
-
-    /// Purge: every object with one of the ids goes, whatever its label.
-    pub fn purge(&self, ids: &[MaterialId]) -> Progress {
-        match ids.iter().flat_map(|id| self.of(id)).next() {
+        match self
+            .of(&pending.material)
+            .find(|object| object.mark == Mark::Pending)
+        {
             Some(object) => self.destroy(object),
             None => Progress::Done,
         }
     }
 
     fn each(&self, versions: &[Version], one: impl Fn(&Version) -> Progress) -> Progress {
-        versions.iter().map(one).find(|progress| *progress != Progress::Done).unwrap_or(Progress::Done)
+        versions
+            .iter()
+            .map(one)
+            .find(|progress| *progress != Progress::Done)
+            .unwrap_or(Progress::Done)
     }
 }
 
 fn proves(object: &ObjectFacts, fingerprint: &Fingerprint) -> bool {
-    object.proved.as_ref().is_some_and(|proved| ids::fingerprint(proved) == *fingerprint)
+    object
+        .proved
+        .as_ref()
+        .is_some_and(|proved| ids::fingerprint(proved) == *fingerprint)
 }
 
 /// A sealed copy refuses use, a live one works; both prove to be the recorded key.

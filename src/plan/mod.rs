@@ -32,21 +32,41 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
 pub fn plan(o: &Observed) -> Plan {
     let life = life(o);
     if let Ok(Some(step)) = life {
-        return Plan { step: Some(step), wake: None };
+        return Plan {
+            step: Some(step),
+            wake: None,
+        };
     }
-    let recovers: Vec<_> = unfinished(o).map(|recover| (recover, recover::outcome(o, recover))).collect();
+    let recovers: Vec<_> = unfinished(o)
+        .map(|recover| (recover, recover::outcome(o, recover)))
+        .collect();
     if let Some(step) = recovers.iter().find_map(|(_, outcome)| begins(outcome)) {
-        return Plan { step: Some(step), wake: None };
+        return Plan {
+            step: Some(step),
+            wake: None,
+        };
     }
     let held = life.as_ref().map(|_| ());
     let step = status::object(o, &held)
-        .or_else(|| recovers.iter().find_map(|(recover, outcome)| status::recover(o, recover, outcome)))
+        .or_else(|| {
+            recovers
+                .iter()
+                .find_map(|(recover, outcome)| status::recover(o, recover, outcome))
+        })
         .or_else(|| shown_proxy(o));
-    Plan { step, wake: Some(wake(life.err().as_ref(), recovers.iter().map(|(_, outcome)| outcome))) }
+    Plan {
+        step,
+        wake: Some(wake(
+            life.err().as_ref(),
+            recovers.iter().map(|(_, outcome)| outcome),
+        )),
+    }
 }
 
 fn unfinished(o: &Observed) -> impl Iterator<Item = &observed::Recover> {
-    o.recovers.iter().filter(|recover| recover.meta.deleted.is_none() && !status::is_final(&recover.status.conditions))
+    o.recovers.iter().filter(|recover| {
+        recover.meta.deleted.is_none() && !status::is_final(&recover.status.conditions)
+    })
 }
 
 fn begins(outcome: &Outcome) -> Option<Step> {
@@ -57,10 +77,22 @@ fn begins(outcome: &Outcome) -> Option<Step> {
 }
 
 fn shown_proxy(o: &Observed) -> Option<Step> {
-    let found = o.proxy.as_ref().filter(|found| found.status.phase.is_none())?;
-    let held = o.records.iter().find(|held| held.record().is_some_and(|record| record.state == RecordState::Deleted && found.is_of(&record.origin.uid)));
+    let found = o
+        .proxy
+        .as_ref()
+        .filter(|found| found.status.phase.is_none())?;
+    let held = o.records.iter().find(|held| {
+        held.record().is_some_and(|record| {
+            record.state == RecordState::Deleted && found.is_of(&record.origin.uid)
+        })
+    });
     let shown = status::proxy(o, found, held);
-    (shown != found.status).then(|| Step::quiet(Effect::ShowProxy(step::At::of(&found.meta), Box::new(shown))))
+    (shown != found.status).then(|| {
+        Step::quiet(Effect::ShowProxy(
+            step::At::of(&found.meta),
+            Box::new(shown),
+        ))
+    })
 }
 
 fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) -> Duration {
@@ -68,17 +100,25 @@ fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) ->
         Outcome::Waits(hold) => hold.again,
         Outcome::Begin(_) | Outcome::Running | Outcome::Complete | Outcome::Failed(_) => None,
     });
-    life.and_then(|hold| hold.again).into_iter().chain(waits).min().unwrap_or(LONGEST_SLEEP)
+    life.and_then(|hold| hold.again)
+        .into_iter()
+        .chain(waits)
+        .min()
+        .unwrap_or(LONGEST_SLEEP)
 }
 
-/// SD-01 The one place that says which protocol a lineage is in: the highest record decides (`safety`).
+/// The one place that says which protocol a lineage is in: the highest record decides (`safety`) (SD-01).
 fn life(o: &Observed) -> Move {
     hold::unreadable(o)?;
-    let Some((held, record)) = o.standing() else { return without_record(o) };
+    let Some((held, record)) = o.standing() else {
+        return without_record(o);
+    };
     if let Some(step) = visitor_goes(o, record)? {
         return act(step);
     }
-    let holder = o.alive().filter(|object| object.meta.uid == record.origin.uid);
+    let holder = o
+        .alive()
+        .filter(|object| object.meta.uid == record.origin.uid);
     match (of_record(o, held, record, holder)?, o.alive()) {
         (Some(step), _) => act(step),
         (None, Some(object)) if holder.is_none() => visitor(o, object),
@@ -108,16 +148,25 @@ fn without_record(o: &Observed) -> Move {
     }
 }
 
-/// SD-01 An object that waits, of another uid than the record's, lets go at once; but not while a recovery may be about to give it the material.
+/// An object that waits, of another uid than the record's, lets go at once; but not while a recovery may be about to give it the material (SD-01).
 fn visitor_goes(o: &Observed, record: &Record) -> Move {
-    let recovering = o.proxy.as_ref().is_some_and(|found| found.status.phase == Some(api::Phase::Recovering));
+    let recovering = o
+        .proxy
+        .as_ref()
+        .is_some_and(|found| found.status.phase == Some(api::Phase::Recovering));
     match &o.object {
-        Some(object) if object.meta.uid != record.origin.uid && object.meta.deleted.is_some() && !recovering => seal::without_record(o),
+        Some(object)
+            if object.meta.uid != record.origin.uid
+                && object.meta.deleted.is_some()
+                && !recovering =>
+        {
+            seal::without_record(o)
+        }
         _ => Ok(None),
     }
 }
 
-/// SD-17 An object that slipped past admission stands, and touches no material.
+/// An object that slipped past admission stands, and touches no material (SD-17).
 fn visitor(o: &Observed, object: &Object) -> Move {
     hold::had_other_material(o, object)?;
     hold::reserved(o, object)?;
@@ -127,11 +176,14 @@ fn visitor(o: &Observed, object: &Object) -> Move {
 /// What lives: a proxy that a recovery, or a disaster, left beside it goes; then its upkeep.
 fn live(o: &Observed, held: &Held, record: &Record, object: &Object) -> Move {
     match o.proxy.as_ref().map(|found| (found, found.status.phase)) {
-        Some((found, Some(api::Phase::Recovering))) if seal::ended(found, record) => match recover::end(found, held, Some(object)) {
-            Some(step) => return act(step),
-            None => {}
-        },
-        Some((found, None)) => return act(Step::quiet(Effect::DeleteProxy(step::At::of(&found.meta)))),
+        Some((found, Some(api::Phase::Recovering))) if seal::ended(found, record) => {
+            if let Some(step) = recover::end(found, held, Some(object)) {
+                return act(step);
+            }
+        }
+        Some((found, None)) => {
+            return act(Step::quiet(Effect::DeleteProxy(step::At::of(&found.meta))));
+        }
         Some((_, Some(api::Phase::Recovering | api::Phase::Destroying))) | None => {}
     }
     create::upkeep(o, object, record)

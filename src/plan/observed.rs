@@ -21,9 +21,9 @@ pub struct Lineage {
 pub struct Settings {
     /// The uid of the namespace kube-system.
     pub cluster: Uid,
-    /// SD-15.
+    /// `softdelete`: SD-15.
     pub undeletable: bool,
-    /// SD-24.
+    /// `softdelete`: SD-24.
     pub quorum: usize,
     /// How long a day of retention and announcement lasts.
     pub day: Duration,
@@ -215,7 +215,9 @@ pub enum Tried {
 impl Meta {
     /// Ours is on it.
     pub fn finalizer(&self) -> bool {
-        self.finalizers.iter().any(|finalizer| finalizer == api::FINALIZER)
+        self.finalizers
+            .iter()
+            .any(|finalizer| finalizer == api::FINALIZER)
     }
 
     pub fn with_ours(&self) -> Vec<String> {
@@ -225,7 +227,11 @@ impl Meta {
     }
 
     pub fn without_ours(&self) -> Vec<String> {
-        self.finalizers.iter().filter(|finalizer| *finalizer != api::FINALIZER).cloned().collect()
+        self.finalizers
+            .iter()
+            .filter(|finalizer| *finalizer != api::FINALIZER)
+            .cloned()
+            .collect()
     }
 }
 
@@ -239,13 +245,22 @@ impl Held {
     }
 
     pub fn is_final(&self) -> bool {
-        self.record().is_some_and(|record| matches!(record.state, RecordState::Tombstone | RecordState::Abandoned))
+        self.record().is_some_and(|record| {
+            matches!(
+                record.state,
+                RecordState::Tombstone | RecordState::Abandoned
+            )
+        })
     }
 }
 
 impl Lineage {
     pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { kind, namespace: namespace.into(), name: name.into() }
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -258,17 +273,27 @@ impl std::fmt::Display for Lineage {
 impl Observed {
     /// The record that names this uid as the holder of its material.
     pub fn record_of(&self, uid: &Uid) -> Option<(&Held, &Record)> {
-        self.records.iter().find_map(|held| held.record().filter(|record| record.origin.uid == *uid).map(|record| (held, record)))
+        self.records.iter().find_map(|held| {
+            held.record()
+                .filter(|record| record.origin.uid == *uid)
+                .map(|record| (held, record))
+        })
     }
 
     /// The lineage's record that is neither a tombstone nor given up: it holds the name.
     pub fn standing(&self) -> Option<(&Held, &Record)> {
-        self.records.iter().find_map(|held| held.record().filter(|_| !held.is_final()).map(|record| (held, record)))
+        self.records.iter().find_map(|held| {
+            held.record()
+                .filter(|_| !held.is_final())
+                .map(|record| (held, record))
+        })
     }
 
     /// The live object, if it is not on its way out.
     pub fn alive(&self) -> Option<&Object> {
-        self.object.as_ref().filter(|object| object.meta.deleted.is_none())
+        self.object
+            .as_ref()
+            .filter(|object| object.meta.deleted.is_none())
     }
 
     /// The key's HSM can be used: its record is *live* and its object does not terminate (G6).
@@ -279,8 +304,16 @@ impl Observed {
 
 impl Hsm {
     pub fn is_live(&self) -> bool {
-        let holder = self.record.as_ref().filter(|(_, record)| record.state == RecordState::Live).map(|(_, record)| &record.origin.uid);
-        let object = self.object.as_ref().filter(|object| !object.terminating).map(|object| &object.uid);
+        let holder = self
+            .record
+            .as_ref()
+            .filter(|(_, record)| record.state == RecordState::Live)
+            .map(|(_, record)| &record.origin.uid);
+        let object = self
+            .object
+            .as_ref()
+            .filter(|object| !object.terminating)
+            .map(|object| &object.uid);
         holder.is_some() && holder == object
     }
 }
@@ -297,4 +330,3 @@ impl Proxy {
         self.origin().uid == uid.0
     }
 }
-

@@ -13,38 +13,81 @@ use crate::softdelete::{Dates, Record, Subject, names};
 /// Step 2: POST, from the object of the record's uid while that is there, else from the record.
 pub fn write(o: &Observed, record: &Record) -> Move {
     refused(o)?;
-    let object = o.object.as_ref().filter(|object| object.meta.uid == record.origin.uid);
-    let dates = record.dates.filter(|_| object.is_none_or(|object| object.meta.deleted.is_none())).unwrap_or_else(|| dates_of(o, object, record));
-    create(o, capped(spec(o, record, &dates, object.map(|object| object.snapshot.clone()))), &dates)
+    let object = o
+        .object
+        .as_ref()
+        .filter(|object| object.meta.uid == record.origin.uid);
+    let dates = record
+        .dates
+        .filter(|_| object.is_none_or(|object| object.meta.deleted.is_none()))
+        .unwrap_or_else(|| dates_of(o, object, record));
+    create(
+        o,
+        capped(spec(
+            o,
+            record,
+            &dates,
+            object.map(|object| object.snapshot.clone()),
+        )),
+        &dates,
+    )
 }
 
-/// SD-28 MaterialMissing: there is no record, so the proxy says what the status says.
+/// MaterialMissing: there is no record, so the proxy says what the status says (SD-28).
 pub fn write_from_status(o: &Observed) -> Move {
     refused(o)?;
-    let Some(object) = &o.object else { return Ok(None) };
+    let Some(object) = &o.object else {
+        return Ok(None);
+    };
     let dates = deletion(o, Some(object), None, Some(retention_said(object)));
     create(o, capped(spec_from_status(o, object, &dates)), &dates)
 }
 
 fn refused(o: &Observed) -> Result<(), Hold> {
-    match o.refused.as_ref().filter(|seen| seen.what == Tried::CreateProxy) {
+    match o
+        .refused
+        .as_ref()
+        .filter(|seen| seen.what == Tried::CreateProxy)
+    {
         Some(seen) => Err(hold::proxy_refused(o, &seen.why)),
         None => Ok(()),
     }
 }
 
 fn create(o: &Observed, spec: ProxySpec, dates: &Dates) -> Move {
-    let until = dates.scheduled_purge_time.map_or_else(|| "with no date to purge it by".to_owned(), |time| format!("until {}", api::Time::from(time)));
-    let note = format!("{} {} was deleted; it can be recovered {until}.", o.lineage.kind.object(), o.lineage.name);
-    act(Step::told(Effect::CreateProxy(Box::new(spec)), Whom::Proxy, "SoftDeleted", note))
+    let until = dates.scheduled_purge_time.map_or_else(
+        || "with no date to purge it by".to_owned(),
+        |time| format!("until {}", api::Time::from(time)),
+    );
+    let note = format!(
+        "{} {} was deleted; it can be recovered {until}.",
+        o.lineage.kind.object(),
+        o.lineage.name
+    );
+    act(Step::told(
+        Effect::CreateProxy(Box::new(spec)),
+        Whom::Proxy,
+        "SoftDeleted",
+        note,
+    ))
 }
 
-/// SD-09, for the record's last deletion.
+/// For the record's last deletion (SD-09).
 fn dates_of(o: &Observed, object: Option<&Object>, record: &Record) -> Dates {
-    deletion(o, object, record.dates.as_ref(), record.soft_delete.then_some(record.retention_days))
+    deletion(
+        o,
+        object,
+        record.dates.as_ref(),
+        record.soft_delete.then_some(record.retention_days),
+    )
 }
 
-fn deletion(o: &Observed, object: Option<&Object>, last: Option<&Dates>, days: Option<i32>) -> Dates {
+fn deletion(
+    o: &Observed,
+    object: Option<&Object>,
+    last: Option<&Dates>,
+    days: Option<i32>,
+) -> Dates {
     let facts = DeletionFacts {
         deleted: object.and_then(|object| object.meta.deleted),
         created: object.map(|object| object.meta.created),
@@ -62,7 +105,12 @@ fn retention_said(object: &Object) -> i32 {
     }
 }
 
-fn spec(o: &Observed, record: &Record, dates: &Dates, snapshot: Option<api::Snapshot>) -> ProxySpec {
+fn spec(
+    o: &Observed,
+    record: &Record,
+    dates: &Dates,
+    snapshot: Option<api::Snapshot>,
+) -> ProxySpec {
     let origin = translate::api_origin(&record.origin);
     let level = status::level(o, record);
     let day_length = status::day_length(o);
@@ -79,7 +127,13 @@ fn spec(o: &Observed, record: &Record, dates: &Dates, snapshot: Option<api::Snap
             day_length,
             snapshot,
         }),
-        Subject::Key { hsm, hsm_name, key_name, versions, .. } => ProxySpec::Key(DeletedHsmKeySpec {
+        Subject::Key {
+            hsm,
+            hsm_name,
+            key_name,
+            versions,
+            ..
+        } => ProxySpec::Key(DeletedHsmKeySpec {
             origin,
             backend: o.backend.clone(),
             hsm_id: hsm.0.clone(),
@@ -99,7 +153,12 @@ fn spec(o: &Observed, record: &Record, dates: &Dates, snapshot: Option<api::Snap
 
 fn deleted_version(version: &Version) -> DeletedVersion {
     let (thumbprint, check_value) = translate::shown_fingerprint(&version.fingerprint);
-    DeletedVersion { id: version.number, material_id: version.material.0.clone(), thumbprint, check_value }
+    DeletedVersion {
+        id: version.number,
+        material_id: version.material.0.clone(),
+        thumbprint,
+        check_value,
+    }
 }
 
 fn spec_from_status(o: &Observed, object: &Object, dates: &Dates) -> ProxySpec {
@@ -109,12 +168,17 @@ fn spec_from_status(o: &Observed, object: &Object, dates: &Dates) -> ProxySpec {
         Body::Hsm(spec, shown) => ProxySpec::Hsm(DeletedManagedHsmSpec {
             origin,
             backend: spec.backend.clone(),
-            hsm_id: shown.hsm_id.clone().unwrap_or_else(|| hold::own_id(object).0),
+            hsm_id: shown
+                .hsm_id
+                .clone()
+                .unwrap_or_else(|| hold::own_id(object).0),
             deletion_time: dates.deletion_time.into(),
             scheduled_purge_time: dates.scheduled_purge_time.map(Into::into),
             retention_days: dates.retention_days,
             purge_protection: spec.purge_protection,
-            recovery_level: shown.recovery_level.unwrap_or(api::RecoveryLevel::Recoverable),
+            recovery_level: shown
+                .recovery_level
+                .unwrap_or(api::RecoveryLevel::Recoverable),
             day_length,
             snapshot: Some(object.snapshot.clone()),
         }),
@@ -129,7 +193,9 @@ fn spec_from_status(o: &Observed, object: &Object, dates: &Dates) -> ProxySpec {
             scheduled_purge_time: dates.scheduled_purge_time.map(Into::into),
             retention_days: dates.retention_days,
             purge_protection: spec.purge_protection,
-            recovery_level: shown.recovery_level.unwrap_or(api::RecoveryLevel::Recoverable),
+            recovery_level: shown
+                .recovery_level
+                .unwrap_or(api::RecoveryLevel::Recoverable),
             day_length,
             snapshot: Some(object.snapshot.clone()),
         }),
@@ -137,7 +203,12 @@ fn spec_from_status(o: &Observed, object: &Object, dates: &Dates) -> ProxySpec {
 }
 
 fn shown_version(version: &api::KeyVersion) -> DeletedVersion {
-    DeletedVersion { id: version.id, material_id: version.material_id.clone(), thumbprint: version.thumbprint.clone(), check_value: version.check_value.clone() }
+    DeletedVersion {
+        id: version.id,
+        material_id: version.material_id.clone(),
+        thumbprint: version.thumbprint.clone(),
+        check_value: version.check_value.clone(),
+    }
 }
 
 /// Without its snapshot where it would be too large.
@@ -147,7 +218,8 @@ fn capped(mut spec: ProxySpec) -> ProxySpec {
         ProxySpec::Key(spec) => serde_json::to_vec(spec).map_or(usize::MAX, |bytes| bytes.len()),
     };
     if !names::keeps_snapshot(false, size) {
-        let (ProxySpec::Hsm(DeletedManagedHsmSpec { snapshot, .. }) | ProxySpec::Key(DeletedHsmKeySpec { snapshot, .. })) = &mut spec;
+        let (ProxySpec::Hsm(DeletedManagedHsmSpec { snapshot, .. })
+        | ProxySpec::Key(DeletedHsmKeySpec { snapshot, .. })) = &mut spec;
         *snapshot = None;
     }
     spec
@@ -159,19 +231,31 @@ pub fn show_generation(o: &Observed, found: &Proxy, held: &Held) -> Move {
     if shown == found.status {
         return Ok(None);
     }
-    act(Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(shown))))
+    act(Step::quiet(Effect::ShowProxy(
+        At::of(&found.meta),
+        Box::new(shown),
+    )))
 }
 
 /// While nothing was unsealed the proxy goes back to retained.
 pub fn retained_again(found: &Proxy) -> Step {
-    let status = ProxyStatus { phase: None, recovering: None, ..found.status.clone() };
+    let status = ProxyStatus {
+        phase: None,
+        recovering: None,
+        ..found.status.clone()
+    };
     Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(status)))
 }
 
 /// Step 5: our finalizer off what is on its way out.
 pub fn let_go(o: &Observed) -> Move {
     match &o.object {
-        Some(object) if object.meta.deleted.is_some() && object.meta.finalizer() => act(Step::quiet(Effect::RemoveFinalizer(At::of(&object.meta), object.meta.without_ours()))),
+        Some(object) if object.meta.deleted.is_some() && object.meta.finalizer() => {
+            act(Step::quiet(Effect::RemoveFinalizer(
+                At::of(&object.meta),
+                object.meta.without_ours(),
+            )))
+        }
         _ => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use crate::api;
 use crate::backend::Access;
 use crate::softdelete::{Record, RecordState, Subject, Uid};
 
-/// SD-20 How a Recover ends, or that it does not yet.
+/// How a Recover ends, or that it does not yet (SD-20).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is about to begin: the proxy's write, for which a purge competes.
@@ -58,7 +58,10 @@ fn lawful(o: &Observed, found: &Proxy, recover: &Recover) -> Result<(), Hold> {
 
 /// The server refused the object in this pass: the proxy went back, the Recover waits.
 fn refused_create(o: &Observed) -> Option<Hold> {
-    o.refused.as_ref().filter(|refused| refused.what == Tried::CreateObject).map(|refused| hold::create_refused(o, &refused.why))
+    o.refused
+        .as_ref()
+        .filter(|refused| refused.what == Tried::CreateObject)
+        .map(|refused| hold::create_refused(o, &refused.why))
 }
 
 fn claim(found: &Proxy, recover: &Recover) -> Step {
@@ -69,13 +72,25 @@ fn claim(found: &Proxy, recover: &Recover) -> Step {
         include_keys: recover.spec.include_keys,
         new_uid: None,
     };
-    let status = api::ProxyStatus { phase: Some(api::Phase::Recovering), recovering: Some(recovering), ..found.status.clone() };
-    Step::told(Effect::ShowProxy(At::of(&found.meta), Box::new(status)), Whom::Recover(recover.meta.name.clone()), "Recovering", format!("The recovery of {} has begun.", found.meta.name))
+    let status = api::ProxyStatus {
+        phase: Some(api::Phase::Recovering),
+        recovering: Some(recovering),
+        ..found.status.clone()
+    };
+    Step::told(
+        Effect::ShowProxy(At::of(&found.meta), Box::new(status)),
+        Whom::Recover(recover.meta.name.clone()),
+        "Recovering",
+        format!("The recovery of {} has begun.", found.meta.name),
+    )
 }
 
 /// Already done, not yet deleted, or nothing there.
 fn without_proxy(o: &Observed, uid: &Uid) -> Outcome {
-    let terminating = o.object.as_ref().is_some_and(|object| object.meta.deleted.is_some() && object.meta.uid == *uid);
+    let terminating = o
+        .object
+        .as_ref()
+        .is_some_and(|object| object.meta.deleted.is_some() && object.meta.uid == *uid);
     if let Some((_, record)) = o.standing() {
         let is_it = record.origin.uid == *uid || record.recovered_from.as_ref() == Some(uid);
         match record.state {
@@ -85,15 +100,26 @@ fn without_proxy(o: &Observed, uid: &Uid) -> Outcome {
             _ => {}
         }
     }
-    if terminating { Outcome::Running } else { Outcome::Failed(hold::nothing_to_recover(o, uid)) }
+    if terminating {
+        Outcome::Running
+    } else {
+        Outcome::Failed(hold::nothing_to_recover(o, uid))
+    }
 }
 
 /// Steps 3 to 5, over a *Recovering* proxy and a record that is still *deleted*.
 pub fn go_on(o: &Observed, found: &Proxy, record: &Record) -> Move {
-    let new_uid = found.status.recovering.as_ref().and_then(|recovering| recovering.new_uid.clone());
+    let new_uid = found
+        .status
+        .recovering
+        .as_ref()
+        .and_then(|recovering| recovering.new_uid.clone());
     if let Some(new_uid) = new_uid {
         hold::hsm_not_open(o)?;
-        return act(Step::quiet(write_record(o, opening(o, record, &Uid(new_uid)))?));
+        return act(Step::quiet(write_record(
+            o,
+            opening(o, record, &Uid(new_uid)),
+        )?));
     }
     if can_have_its_object(o, found).is_err() {
         return act(proxy::retained_again(found));
@@ -117,26 +143,47 @@ fn can_have_its_object(o: &Observed, found: &Proxy) -> Result<(), Hold> {
 /// Step 3.
 fn create_object(o: &Observed, found: &Proxy, record: &Record) -> Move {
     let snapshot = translate::snapshot_to_recover(found, record);
-    act(Step::told(Effect::CreateObject(Box::new(snapshot)), Whom::Proxy, "Recovering", format!("{} was made again in the namespace {}.", o.lineage.name, o.lineage.namespace)))
+    act(Step::told(
+        Effect::CreateObject(Box::new(snapshot)),
+        Whom::Proxy,
+        "Recovering",
+        format!(
+            "{} was made again in the namespace {}.",
+            o.lineage.name, o.lineage.namespace
+        ),
+    ))
 }
 
 /// Steps 4 and 5: its owners, then the proxy names it: from here on the recovery is finished, not turned back.
 fn claim_object(object: &Object, found: &Proxy) -> Move {
     if !object.meta.finalizer() {
-        return act(Step::quiet(Effect::AddFinalizer(At::of(&object.meta), object.meta.with_ours())));
+        return act(Step::quiet(Effect::AddFinalizer(
+            At::of(&object.meta),
+            object.meta.with_ours(),
+        )));
     }
     if let Some(managers) = translate::managers_to_restore(object, found) {
-        return act(Step::quiet(Effect::RestoreOwners(At::of(&object.meta), managers)));
+        return act(Step::quiet(Effect::RestoreOwners(
+            At::of(&object.meta),
+            managers,
+        )));
     }
     let mut status = found.status.clone();
     if let Some(recovering) = &mut status.recovering {
         recovering.new_uid = Some(object.meta.uid.0.clone());
     }
-    act(Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(status))))
+    act(Step::quiet(Effect::ShowProxy(
+        At::of(&found.meta),
+        Box::new(status),
+    )))
 }
 
 fn opening(o: &Observed, record: &Record, new_uid: &Uid) -> Record {
-    let mut next = Record { state: RecordState::Opening, recovered_from: Some(record.origin.uid.clone()), ..record.clone() };
+    let mut next = Record {
+        state: RecordState::Opening,
+        recovered_from: Some(record.origin.uid.clone()),
+        ..record.clone()
+    };
     next.origin.uid = new_uid.clone();
     if let Some(namespace) = &o.namespace {
         next.origin.namespace_uid = namespace.uid.clone();
@@ -157,18 +204,30 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
     match unsealed? {
         Some(step) => act(step),
         None => {
-            let next = Record { state: RecordState::Live, ..record.clone() };
-            act(Step::told(write_record(o, next)?, Whom::Object, "Recovered", format!("{} is back with the same material.", o.lineage.name)))
+            let next = Record {
+                state: RecordState::Live,
+                ..record.clone()
+            };
+            act(Step::told(
+                write_record(o, next)?,
+                Whom::Object,
+                "Recovered",
+                format!("{} is back with the same material.", o.lineage.name),
+            ))
         }
     }
 }
 
 fn unseal_token(o: &Observed, record: &Record) -> Move {
-    let Subject::Hsm { token: Some(token) } = &record.subject else { return Ok(None) };
+    let Subject::Hsm { token: Some(token) } = &record.subject else {
+        return Ok(None);
+    };
     match &o.material {
         Material::Token(Some(facts)) if facts.serial != token.serial => Err(hold::missing(o)),
         Material::Token(Some(facts)) if facts.access == Access::Open => Ok(None),
-        Material::Token(Some(_)) => act(Step::quiet(Effect::UnsealToken(translate::token_ref(token)))),
+        Material::Token(Some(_)) => act(Step::quiet(Effect::UnsealToken(translate::token_ref(
+            token,
+        )))),
         Material::Token(None) => Err(hold::missing(o)),
         other => Err(hold::no_material_seen(o, other)),
     }
@@ -176,7 +235,15 @@ fn unseal_token(o: &Observed, record: &Record) -> Move {
 
 /// Step 9, over *live*: the object's status shows the recovered record (step 8), or the object is on its way out again.
 pub fn end(found: &Proxy, held: &Held, object: Option<&Object>) -> Option<Step> {
-    let shown = object.is_none_or(|object| translate::shown_generation(object) == Some(held.generation));
+    let shown =
+        object.is_none_or(|object| translate::shown_generation(object) == Some(held.generation));
     let note = format!("{} was recovered; its proxy is gone.", found.meta.name);
-    shown.then(|| Step::told(Effect::DeleteProxy(At::of(&found.meta)), Whom::Object, "Recovered", note))
+    shown.then(|| {
+        Step::told(
+            Effect::DeleteProxy(At::of(&found.meta)),
+            Whom::Object,
+            "Recovered",
+            note,
+        )
+    })
 }

@@ -13,7 +13,9 @@ use crate::softdelete::{Record, RecordState, Subject};
 
 /// Steps 1 to 3, over *live*: its uid terminates, or is not there (a stripped finalizer: the deletion is now).
 pub fn begin(o: &Observed, record: &Record) -> Move {
-    let Some(found) = &o.proxy else { return proxy::write(o, record) };
+    let Some(found) = &o.proxy else {
+        return proxy::write(o, record);
+    };
     if let Some(step) = clear_the_way(found, record)? {
         return act(step);
     }
@@ -29,7 +31,9 @@ pub fn begin(o: &Observed, record: &Record) -> Move {
 /// A proxy that stands in the way: of another uid, or of a recovery that has ended.
 fn clear_the_way(found: &Proxy, record: &Record) -> Move {
     match found.status.phase {
-        Some(api::Phase::Recovering) if ended(found, record) => act(Step::quiet(Effect::DeleteProxy(At::of(&found.meta)))),
+        Some(api::Phase::Recovering) if ended(found, record) => {
+            act(Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
+        }
         Some(api::Phase::Recovering) => Err(hold::recovery_in_progress(found)),
         Some(api::Phase::Destroying) => Err(hold::purge_in_progress(found)),
         None if found.is_of(&record.origin.uid) => Ok(None),
@@ -39,18 +43,29 @@ fn clear_the_way(found: &Proxy, record: &Record) -> Move {
 
 /// The recovery brought back this very uid, and its record is *live* already.
 pub fn ended(found: &Proxy, record: &Record) -> bool {
-    found.status.recovering.as_ref().and_then(|recovering| recovering.new_uid.as_deref()) == Some(record.origin.uid.as_str())
+    found
+        .status
+        .recovering
+        .as_ref()
+        .and_then(|recovering| recovering.new_uid.as_deref())
+        == Some(record.origin.uid.as_str())
 }
 
 fn publish(o: &Observed, record: &Record) -> Move {
-    let Subject::Key { versions, .. } = &record.subject else { return Ok(None) };
+    let Subject::Key { versions, .. } = &record.subject else {
+        return Ok(None);
+    };
     let token = translate::token_of_key(o)?;
     touch(o, translate::objects(o, &token, record)?.publish(versions))
 }
 
 fn sealing(o: &Observed, found: &Proxy, record: &Record) -> Move {
     let dates = translate::dates(found);
-    let next = Record { state: RecordState::Sealing, dates: Some(dates), ..record.clone() };
+    let next = Record {
+        state: RecordState::Sealing,
+        dates: Some(dates),
+        ..record.clone()
+    };
     act(Step::quiet(write_record(o, next)?))
 }
 
@@ -73,24 +88,41 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
 
 /// Under its HSM's seal, or where the material is simply not there, no delete waits.
 fn lets_go_unsealed(o: &Observed) -> bool {
-    hold::hsm_is_sealed(o) || matches!(o.material, Material::NoToken | Material::Token(None)) || hold::no_object_at_all(o)
+    hold::hsm_is_sealed(o)
+        || matches!(o.material, Material::NoToken | Material::Token(None))
+        || hold::no_object_at_all(o)
 }
 
 fn deleted(o: &Observed, record: &Record) -> Move {
-    let mut next = Record { state: RecordState::Deleted, ..record.clone() };
+    let mut next = Record {
+        state: RecordState::Deleted,
+        ..record.clone()
+    };
     if let Subject::Key { pending, .. } = &mut next.subject {
         *pending = None;
     }
-    let note = format!("{} was sealed: it refuses every use until it is recovered.", o.lineage.name);
-    act(Step::told(write_record(o, next)?, Whom::Proxy, "Sealed", note))
+    let note = format!(
+        "{} was sealed: it refuses every use until it is recovered.",
+        o.lineage.name
+    );
+    act(Step::told(
+        write_record(o, next)?,
+        Whom::Proxy,
+        "Sealed",
+        note,
+    ))
 }
 
 fn seal_token(o: &Observed, record: &Record) -> Move {
-    let Subject::Hsm { token: Some(token) } = &record.subject else { return Ok(None) };
+    let Subject::Hsm { token: Some(token) } = &record.subject else {
+        return Ok(None);
+    };
     match &o.material {
         Material::Token(Some(facts)) if facts.serial != token.serial => Err(hold::missing(o)),
         Material::Token(Some(facts)) if facts.access == Access::Refused => Ok(None),
-        Material::Token(Some(_)) => act(Step::quiet(Effect::SealToken(translate::token_ref(token)))),
+        Material::Token(Some(_)) => {
+            act(Step::quiet(Effect::SealToken(translate::token_ref(token))))
+        }
         Material::Token(None) => Err(hold::missing(o)),
         other => Err(hold::no_material_seen(o, other)),
     }
@@ -98,7 +130,12 @@ fn seal_token(o: &Observed, record: &Record) -> Move {
 
 fn seal_key(o: &Observed, record: &Record) -> Move {
     hold::hsm_seal_under_way(o)?;
-    let Subject::Key { versions, pending, .. } = &record.subject else { return Ok(None) };
+    let Subject::Key {
+        versions, pending, ..
+    } = &record.subject
+    else {
+        return Ok(None);
+    };
     let token = translate::token_of_key(o)?;
     let objects = translate::objects(o, &token, record)?;
     let end = |pending: &Pending| touch(o, objects.end(pending));
@@ -110,14 +147,18 @@ fn seal_key(o: &Observed, record: &Record) -> Move {
 
 /// Steps 4 and 5, over *deleted*: the proxy says which record stands behind it, then the object goes.
 pub fn settle(o: &Observed, held: &Held, record: &Record) -> Move {
-    let Some(found) = &o.proxy else { return proxy::write(o, record) };
+    let Some(found) = &o.proxy else {
+        return proxy::write(o, record);
+    };
     if !found.is_of(&record.origin.uid) {
         return match found.status.phase {
             None => act(Step::quiet(Effect::DeleteProxy(At::of(&found.meta)))),
             Some(_) => Err(hold::purge_in_progress(found)),
         };
     }
-    seal_again(o, record)?.map_or_else(|| proxy::show_generation(o, found, held), act)?.map_or_else(|| proxy::let_go(o), act)
+    seal_again(o, record)?
+        .map_or_else(|| proxy::show_generation(o, found, held), act)?
+        .map_or_else(|| proxy::let_go(o), act)
 }
 
 /// G6: a token whose record is *deleted* and that our PIN still opens is sealed anew.
@@ -131,17 +172,32 @@ fn seal_again(o: &Observed, record: &Record) -> Move {
 /// What an object that is on its way out still needs where no record of its uid stands.
 pub fn without_record(o: &Observed) -> Move {
     match &o.object {
-        Some(object) if object.meta.deleted.is_some() && translate::had_material(object) && !translate::is_final(o, object) => from_status(o),
+        Some(object)
+            if object.meta.deleted.is_some()
+                && translate::had_material(object)
+                && !translate::is_final(o, object) =>
+        {
+            from_status(o)
+        }
         Some(object) if object.meta.deleted.is_some() => proxy::let_go(o),
         _ => Ok(None),
     }
 }
 
-/// SD-28 MaterialMissing: the proxy is made from the status, and the object lets go; the store may come back.
+/// MaterialMissing: the proxy is made from the status, and the object lets go; the store may come back (SD-28).
 fn from_status(o: &Observed) -> Move {
     match &o.proxy {
         None => proxy::write_from_status(o),
-        Some(found) if o.object.as_ref().is_some_and(|object| found.is_of(&object.meta.uid)) => proxy::let_go(o),
-        Some(found) => Err(Hold { again: None, ..hold::recovery_in_progress(found) }),
+        Some(found)
+            if o.object
+                .as_ref()
+                .is_some_and(|object| found.is_of(&object.meta.uid)) =>
+        {
+            proxy::let_go(o)
+        }
+        Some(found) => Err(Hold {
+            again: None,
+            ..hold::recovery_in_progress(found)
+        }),
     }
 }

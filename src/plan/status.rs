@@ -4,7 +4,9 @@ use super::observed::{Body, Held, Material, Object, Observed, Proxy, ProxySpec, 
 use super::recover::Outcome;
 use super::step::{At, Effect, Hold, Step, Tell, Whom, Why};
 use super::translate;
-use crate::api::conditions::{self, COMPLETE, FAILED, READY, RECONCILING, SNAPSHOT_INCOMPLETE, STALLED};
+use crate::api::conditions::{
+    self, COMPLETE, FAILED, READY, RECONCILING, SNAPSHOT_INCOMPLETE, STALLED,
+};
 use crate::api::{self, Condition, ConditionState, ConditionStatus, ProxyStatus, RecoverStatus};
 use crate::softdelete::level::{LevelFacts, RecoveryLevel, recovery_level};
 use crate::softdelete::record::Version;
@@ -21,16 +23,34 @@ struct Word {
 
 impl Word {
     fn ready(message: &str) -> Self {
-        Self { ready: ConditionStatus::True, reason: "Ready".into(), message: message.into(), reconciling: false, stalled: false }
+        Self {
+            ready: ConditionStatus::True,
+            reason: "Ready".into(),
+            message: message.into(),
+            reconciling: false,
+            stalled: false,
+        }
     }
 
     fn progressing(message: &str) -> Self {
-        Self { ready: ConditionStatus::Unknown, reason: "Progressing".into(), message: message.into(), reconciling: true, stalled: false }
+        Self {
+            ready: ConditionStatus::Unknown,
+            reason: "Progressing".into(),
+            message: message.into(),
+            reconciling: true,
+            stalled: false,
+        }
     }
 
     fn held(hold: &Hold) -> Self {
         match &hold.why {
-            Why::Progress(sentence) => Self { ready: ConditionStatus::False, reason: "Progressing".into(), message: sentence.clone(), reconciling: true, stalled: false },
+            Why::Progress(sentence) => Self {
+                ready: ConditionStatus::False,
+                reason: "Progressing".into(),
+                message: sentence.clone(),
+                reconciling: true,
+                stalled: false,
+            },
             Why::Refused(refusal) => Self {
                 ready: ConditionStatus::False,
                 reason: refusal.reason().as_str().into(),
@@ -43,11 +63,21 @@ impl Word {
 
     fn on(&self, conditions: &mut Vec<Condition>, generation: i64, o: &Observed) {
         let now = api::Time::from(o.now);
-        let state = |kind: &str, status, reason: &str, message: &str| ConditionState::new(kind, status, reason, message, Some(generation));
-        conditions::set(conditions, state(READY, self.ready, &self.reason, &self.message), now);
+        let state = |kind: &str, status, reason: &str, message: &str| {
+            ConditionState::new(kind, status, reason, message, Some(generation))
+        };
+        conditions::set(
+            conditions,
+            state(READY, self.ready, &self.reason, &self.message),
+            now,
+        );
         for (kind, on) in [(RECONCILING, self.reconciling), (STALLED, self.stalled)] {
             if on {
-                conditions::set(conditions, state(kind, ConditionStatus::True, &self.reason, &self.message), now);
+                conditions::set(
+                    conditions,
+                    state(kind, ConditionStatus::True, &self.reason, &self.message),
+                    now,
+                );
             } else {
                 conditions::remove(conditions, kind);
             }
@@ -67,10 +97,15 @@ pub fn object(o: &Observed, life: &Result<(), &Hold>) -> Option<Step> {
     };
     let told = told(&word, old_conditions(object), Whom::Object);
     let effect = match &object.body {
-        Body::Hsm(_, shown) => hsm(o, object, shown, &word).map(|next| Effect::ShowHsm(At::of(&object.meta), Box::new(next))),
-        Body::Key(_, shown) => key(o, object, shown, &word).map(|next| Effect::ShowKey(At::of(&object.meta), Box::new(next))),
+        Body::Hsm(_, shown) => hsm(o, object, shown, &word)
+            .map(|next| Effect::ShowHsm(At::of(&object.meta), Box::new(next))),
+        Body::Key(_, shown) => key(o, object, shown, &word)
+            .map(|next| Effect::ShowKey(At::of(&object.meta), Box::new(next))),
     }?;
-    Some(Step { effect, tells: told })
+    Some(Step {
+        effect,
+        tells: told,
+    })
 }
 
 fn old_conditions(object: &Object) -> &[Condition] {
@@ -86,18 +121,33 @@ fn told(word: &Word, before: &[Condition], whom: Whom) -> Vec<Tell> {
     if same || word.ready != ConditionStatus::False || word.reason == "Progressing" {
         return Vec::new();
     }
-    vec![Tell { whom, warning: true, reason: reason_of(word), note: word.message.clone() }]
+    vec![Tell {
+        whom,
+        warning: true,
+        reason: reason_of(word),
+        note: word.message.clone(),
+    }]
 }
 
 fn reason_of(word: &Word) -> &'static str {
-    crate::softdelete::Reason::ALL.iter().map(|reason| reason.as_str()).find(|code| *code == word.reason).unwrap_or("Held")
+    crate::softdelete::Reason::ALL
+        .iter()
+        .map(|reason| reason.as_str())
+        .find(|code| *code == word.reason)
+        .unwrap_or("Held")
 }
 
 fn own<'a>(o: &'a Observed, object: &Object) -> Option<(&'a Held, &'a Record)> {
-    o.record_of(&object.meta.uid).filter(|(held, _)| !held.is_final())
+    o.record_of(&object.meta.uid)
+        .filter(|(held, _)| !held.is_final())
 }
 
-fn hsm(o: &Observed, object: &Object, shown: &api::ManagedHsmStatus, word: &Word) -> Option<api::ManagedHsmStatus> {
+fn hsm(
+    o: &Observed,
+    object: &Object,
+    shown: &api::ManagedHsmStatus,
+    word: &Word,
+) -> Option<api::ManagedHsmStatus> {
     let mut next = shown.clone();
     next.observed_generation = object.meta.generation;
     word.on(&mut next.conditions, object.meta.generation, o);
@@ -105,8 +155,15 @@ fn hsm(o: &Observed, object: &Object, shown: &api::ManagedHsmStatus, word: &Word
         next.hsm_id = Some(record.id.0.clone());
         next.record_generation = i64::try_from(held.generation).ok();
         next.recovery_level = Some(level(o, record));
-        next.keys = Some(count(o, |key| key.record.state == crate::softdelete::RecordState::Live));
-        next.deleted_keys = Some(count(o, |key| matches!(key.record.state, crate::softdelete::RecordState::Sealing | crate::softdelete::RecordState::Deleted)));
+        next.keys = Some(count(o, |key| {
+            key.record.state == crate::softdelete::RecordState::Live
+        }));
+        next.deleted_keys = Some(count(o, |key| {
+            matches!(
+                key.record.state,
+                crate::softdelete::RecordState::Sealing | crate::softdelete::RecordState::Deleted
+            )
+        }));
     }
     (next != *shown).then_some(next)
 }
@@ -115,7 +172,12 @@ fn count(o: &Observed, which: impl Fn(&&super::observed::KeyOfHsm) -> bool) -> i
     i32::try_from(o.keys.iter().filter(which).count()).unwrap_or(i32::MAX)
 }
 
-fn key(o: &Observed, object: &Object, shown: &api::HsmKeyStatus, word: &Word) -> Option<api::HsmKeyStatus> {
+fn key(
+    o: &Observed,
+    object: &Object,
+    shown: &api::HsmKeyStatus,
+    word: &Word,
+) -> Option<api::HsmKeyStatus> {
     let mut next = shown.clone();
     next.observed_generation = object.meta.generation;
     word.on(&mut next.conditions, object.meta.generation, o);
@@ -125,23 +187,44 @@ fn key(o: &Observed, object: &Object, shown: &api::HsmKeyStatus, word: &Word) ->
         next.hsm_id = Some(hsm.0.clone());
         next.record_generation = i64::try_from(held.generation).ok();
         next.recovery_level = Some(level(o, record));
-        next.versions = versions.iter().map(|version| shown_version(o, shown, version)).collect();
+        next.versions = versions
+            .iter()
+            .map(|version| shown_version(o, shown, version))
+            .collect();
         next.current_version = versions.iter().map(|version| version.number).max();
     }
     (next != *shown).then_some(next)
 }
 
 fn shown_version(o: &Observed, shown: &api::HsmKeyStatus, version: &Version) -> api::KeyVersion {
-    let before = shown.versions.iter().find(|before| before.material_id == version.material.0);
+    let before = shown
+        .versions
+        .iter()
+        .find(|before| before.material_id == version.material.0);
     let (thumbprint, check_value) = translate::shown_fingerprint(&version.fingerprint);
-    let public_key = public_key(o, version).or_else(|| before.and_then(|before| before.public_key.clone()));
-    api::KeyVersion { id: version.number, created_at: version.created.into(), material_id: version.material.0.clone(), public_key, thumbprint, check_value }
+    let public_key =
+        public_key(o, version).or_else(|| before.and_then(|before| before.public_key.clone()));
+    api::KeyVersion {
+        id: version.number,
+        created_at: version.created.into(),
+        material_id: version.material.0.clone(),
+        public_key,
+        thumbprint,
+        check_value,
+    }
 }
 
 /// The public half as the token shows it, if it is the recorded one.
 fn public_key(o: &Observed, version: &Version) -> Option<api::PublicKey> {
-    let Material::Objects(found) = &o.material else { return None };
-    found.iter().filter(|object| object.id.to_string() == version.material.0).filter_map(|object| object.public.as_ref()).find(|public| public.fingerprint().to_string() == version.fingerprint.0).and_then(translate::jwk)
+    let Material::Objects(found) = &o.material else {
+        return None;
+    };
+    found
+        .iter()
+        .filter(|object| object.id.to_string() == version.material.0)
+        .filter_map(|object| object.public.as_ref())
+        .find(|public| public.fingerprint().to_string() == version.fingerprint.0)
+        .and_then(translate::jwk)
 }
 
 // ---- the proxy ----
@@ -157,48 +240,80 @@ pub fn proxy(o: &Observed, found: &Proxy, held: Option<&Held>) -> ProxyStatus {
         next.purge_protection = Some(protected(o, record));
     }
     next.purge_time = purge_time(found, record).map(Into::into);
-    Word::ready("It is kept, and can be recovered.").on(&mut next.conditions, found.meta.generation, o);
+    Word::ready("It is kept, and can be recovered.").on(
+        &mut next.conditions,
+        found.meta.generation,
+        o,
+    );
     let snapshot = match &found.spec {
         ProxySpec::Hsm(spec) => &spec.snapshot,
         ProxySpec::Key(spec) => &spec.snapshot,
     };
     if snapshot.is_none() {
         let message = "Labels, annotations and field owners are not known any more: the fixed fields, the switches and the material come back.";
-        conditions::set(&mut next.conditions, ConditionState::new(SNAPSHOT_INCOMPLETE, ConditionStatus::True, SNAPSHOT_INCOMPLETE, message, Some(found.meta.generation)), o.now.into());
+        conditions::set(
+            &mut next.conditions,
+            ConditionState::new(
+                SNAPSHOT_INCOMPLETE,
+                ConditionStatus::True,
+                SNAPSHOT_INCOMPLETE,
+                message,
+                Some(found.meta.generation),
+            ),
+            o.now.into(),
+        );
     }
     next
 }
 
-/// SD-09 The later of the proxy's date and the record's.
+/// The later of the proxy's date and the record's (SD-09).
 fn purge_time(found: &Proxy, record: Option<&Record>) -> Option<chrono::DateTime<chrono::Utc>> {
-    let recorded = record.and_then(|record| record.dates).and_then(|dates| dates.scheduled_purge_time);
+    let recorded = record
+        .and_then(|record| record.dates)
+        .and_then(|dates| dates.scheduled_purge_time);
     translate::dates(found).scheduled_purge_time.max(recorded)
 }
 
-/// SD-14, as far as it can be seen from this lineage.
+/// As far as it can be seen from this lineage (SD-14).
 fn protected(o: &Observed, record: &Record) -> bool {
-    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref()).is_some_and(|(_, hsm)| hsm.purge_protection);
+    let hsm = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .is_some_and(|(_, hsm)| hsm.purge_protection);
     let inside = o.keys.iter().any(|key| key.record.purge_protection);
     record.purge_protection || hsm || inside
 }
 
-/// SD-16, in the API's words.
+/// In the API's words (SD-16).
 pub fn level(o: &Observed, record: &Record) -> api::RecoveryLevel {
-    let facts = LevelFacts { soft_delete: record.soft_delete, retention_days: record.retention_days, protected: protected(o, record), undeletable: o.settings.undeletable };
+    let facts = LevelFacts {
+        soft_delete: record.soft_delete,
+        retention_days: record.retention_days,
+        protected: protected(o, record),
+        undeletable: o.settings.undeletable,
+    };
     match recovery_level(facts) {
         RecoveryLevel::Purgeable => api::RecoveryLevel::Purgeable,
         RecoveryLevel::RecoverablePurgeable => api::RecoveryLevel::RecoverablePurgeable,
         RecoveryLevel::Recoverable => api::RecoveryLevel::Recoverable,
-        RecoveryLevel::RecoverableProtectedSubscription => api::RecoveryLevel::RecoverableProtectedSubscription,
-        RecoveryLevel::CustomizedRecoverablePurgeable => api::RecoveryLevel::CustomizedRecoverablePurgeable,
+        RecoveryLevel::RecoverableProtectedSubscription => {
+            api::RecoveryLevel::RecoverableProtectedSubscription
+        }
+        RecoveryLevel::CustomizedRecoverablePurgeable => {
+            api::RecoveryLevel::CustomizedRecoverablePurgeable
+        }
         RecoveryLevel::CustomizedRecoverable => api::RecoveryLevel::CustomizedRecoverable,
-        RecoveryLevel::CustomizedRecoverableProtectedSubscription => api::RecoveryLevel::CustomizedRecoverableProtectedSubscription,
+        RecoveryLevel::CustomizedRecoverableProtectedSubscription => {
+            api::RecoveryLevel::CustomizedRecoverableProtectedSubscription
+        }
     }
 }
 
 /// Said only where it is not 24 hours.
 pub fn day_length(o: &Observed) -> Option<String> {
-    (o.settings.day != crate::softdelete::retention::DAY).then(|| format!("{}s", o.settings.day.num_seconds()))
+    (o.settings.day != crate::softdelete::retention::DAY)
+        .then(|| format!("{}s", o.settings.day.num_seconds()))
 }
 
 // ---- a Recover ----
@@ -207,32 +322,77 @@ pub fn day_length(o: &Observed) -> Option<String> {
 pub fn recover(o: &Observed, recover: &Recover, outcome: &Outcome) -> Option<Step> {
     let now = api::Time::from(o.now);
     let generation = recover.meta.generation;
-    let mut next = RecoverStatus { observed_generation: generation, ..recover.status.clone() };
+    let mut next = RecoverStatus {
+        observed_generation: generation,
+        ..recover.status.clone()
+    };
     next.start_time = next.start_time.or(Some(now));
-    next.proxy = Some(api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name));
+    next.proxy = Some(api::proxy::proxy_name(
+        &o.lineage.namespace,
+        &o.lineage.name,
+    ));
     let word = match outcome {
         Outcome::Begin(_) | Outcome::Running => Word::progressing("The recovery is under way."),
         Outcome::Waits(hold) => Word::held(hold),
-        Outcome::Complete => Word { reason: COMPLETE.into(), ..Word::ready("It is back, with the same material.") },
-        Outcome::Failed(hold) => Word { stalled: true, reconciling: false, ..Word::held(hold) },
+        Outcome::Complete => Word {
+            reason: COMPLETE.into(),
+            ..Word::ready("It is back, with the same material.")
+        },
+        Outcome::Failed(hold) => Word {
+            stalled: true,
+            reconciling: false,
+            ..Word::held(hold)
+        },
     };
-    let tells = told(&word, &recover.status.conditions, Whom::Recover(recover.meta.name.clone()));
+    let tells = told(
+        &word,
+        &recover.status.conditions,
+        Whom::Recover(recover.meta.name.clone()),
+    );
     word.on(&mut next.conditions, generation, o);
     if let Outcome::Complete | Outcome::Failed(_) = outcome {
-        let kind = if matches!(outcome, Outcome::Complete) { COMPLETE } else { FAILED };
-        conditions::set(&mut next.conditions, ConditionState::new(kind, ConditionStatus::True, word.reason.clone(), word.message.clone(), Some(generation)), now);
+        let kind = if matches!(outcome, Outcome::Complete) {
+            COMPLETE
+        } else {
+            FAILED
+        };
+        conditions::set(
+            &mut next.conditions,
+            ConditionState::new(
+                kind,
+                ConditionStatus::True,
+                word.reason.clone(),
+                word.message.clone(),
+                Some(generation),
+            ),
+            now,
+        );
         next.completion_time = Some(now);
     }
     if matches!(outcome, Outcome::Complete) {
         next.recovered = recovered(o, recover);
     }
-    (next != recover.status).then(|| Step { effect: Effect::ShowRecover(At::of(&recover.meta), Box::new(next)), tells })
+    (next != recover.status).then(|| Step {
+        effect: Effect::ShowRecover(At::of(&recover.meta), Box::new(next)),
+        tells,
+    })
 }
 
 fn recovered(o: &Observed, recover: &Recover) -> Vec<api::Recovered> {
     let new_uid = o.object.as_ref().map(|object| object.meta.uid.0.clone());
-    let outcome = if new_uid.as_deref() == Some(recover.spec.uid.as_str()) { api::Outcome::AlreadyLive } else { api::Outcome::Recovered };
-    vec![api::Recovered { kind: recover.spec.kind, name: recover.spec.name.clone(), uid: recover.spec.uid.clone(), new_uid, outcome, reason: None }]
+    let outcome = if new_uid.as_deref() == Some(recover.spec.uid.as_str()) {
+        api::Outcome::AlreadyLive
+    } else {
+        api::Outcome::Recovered
+    };
+    vec![api::Recovered {
+        kind: recover.spec.kind,
+        name: recover.spec.name.clone(),
+        uid: recover.spec.uid.clone(),
+        new_uid,
+        outcome,
+        reason: None,
+    }]
 }
 
 /// A Recover or Purge whose outcome stands.

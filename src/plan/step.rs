@@ -52,14 +52,31 @@ pub enum Effect {
     ShowKey(At, Box<api::HsmKeyStatus>),
     ShowRecover(At, Box<api::RecoverStatus>),
     ShowPurge(At, Box<api::PurgeStatus>),
-    WriteRecord { generation: u64, record: Box<Record> },
+    WriteRecord {
+        generation: u64,
+        record: Box<Record>,
+    },
     CreateToken(TokenLabel),
     SealToken(TokenRef),
     UnsealToken(TokenRef),
-    Generate { token: TokenRef, id: MaterialId, algorithm: Algorithm },
-    Publish { token: TokenRef, handle: Handle },
-    Copy { token: TokenRef, original: Handle, mark: Mark },
-    Destroy { token: TokenRef, handle: Handle },
+    Generate {
+        token: TokenRef,
+        id: MaterialId,
+        algorithm: Algorithm,
+    },
+    Publish {
+        token: TokenRef,
+        handle: Handle,
+    },
+    Copy {
+        token: TokenRef,
+        original: Handle,
+        mark: Mark,
+    },
+    Destroy {
+        token: TokenRef,
+        handle: Handle,
+    },
 }
 
 /// On whom an Event is told (SD-35).
@@ -102,17 +119,32 @@ pub type Move = Result<Option<Step>, Hold>;
 
 impl Step {
     pub fn quiet(effect: Effect) -> Self {
-        Self { effect, tells: Vec::new() }
+        Self {
+            effect,
+            tells: Vec::new(),
+        }
     }
 
     pub fn told(effect: Effect, whom: Whom, reason: &'static str, note: String) -> Self {
-        Self { effect, tells: vec![Tell { whom, warning: false, reason, note }] }
+        Self {
+            effect,
+            tells: vec![Tell {
+                whom,
+                warning: false,
+                reason,
+                note,
+            }],
+        }
     }
 }
 
 impl At {
     pub fn of(meta: &Meta) -> Self {
-        Self { name: meta.name.clone(), uid: meta.uid.0.clone(), resource_version: meta.resource_version.clone() }
+        Self {
+            name: meta.name.clone(),
+            uid: meta.uid.0.clone(),
+            resource_version: meta.resource_version.clone(),
+        }
     }
 }
 
@@ -129,7 +161,13 @@ pub fn write_record(o: &Observed, record: Record) -> Result<Effect, Hold> {
         None => before.is_none() && arbiter::may_be_first(record.state),
     };
     if !lawful {
-        return Err(hold::record_disagrees(o, "what would be written next may not follow it"));
+        return Err(hold::record_disagrees(
+            o,
+            "what would be written next may not follow it",
+        ));
     }
-    Ok(Effect::WriteRecord { generation: before.map_or(0, |held| held.generation) + 1, record: Box::new(record) })
+    Ok(Effect::WriteRecord {
+        generation: before.map_or(0, |held| held.generation) + 1,
+        record: Box::new(record),
+    })
 }

@@ -15,14 +15,23 @@ use crate::softdelete::{Dates, Origin, Record, Subject, Uid};
 pub fn origin(o: &Observed, object: &Object) -> Origin {
     Origin {
         namespace: o.lineage.namespace.clone(),
-        namespace_uid: o.namespace.as_ref().map(|namespace| namespace.uid.clone()).unwrap_or_default(),
+        namespace_uid: o
+            .namespace
+            .as_ref()
+            .map(|namespace| namespace.uid.clone())
+            .unwrap_or_default(),
         name: o.lineage.name.clone(),
         uid: object.meta.uid.clone(),
     }
 }
 
 pub fn api_origin(origin: &Origin) -> api::Origin {
-    api::Origin { namespace: origin.namespace.clone(), namespace_uid: origin.namespace_uid.0.clone(), name: origin.name.clone(), uid: origin.uid.0.clone() }
+    api::Origin {
+        namespace: origin.namespace.clone(),
+        namespace_uid: origin.namespace_uid.0.clone(),
+        name: origin.name.clone(),
+        uid: origin.uid.0.clone(),
+    }
 }
 
 /// The schema says which of keySize and curve goes with which type; what slipped past it has no algorithm.
@@ -44,12 +53,19 @@ pub fn curve_name(curve: Curve) -> &'static str {
 }
 
 pub fn token_ref(token: &Token) -> TokenRef {
-    TokenRef { label: TokenLabel(token.label.clone()), serial: token.serial.clone() }
+    TokenRef {
+        label: TokenLabel(token.label.clone()),
+        serial: token.serial.clone(),
+    }
 }
 
 /// The token around a key, as its HSM's record names it.
 pub fn token_of_key(o: &Observed) -> Result<TokenRef, Hold> {
-    let record = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref()).map(|(_, record)| record);
+    let record = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record);
     match record.map(|record| &record.subject) {
         Some(Subject::Hsm { token: Some(token) }) => Ok(token_ref(token)),
         _ => Err(hold::missing(o)),
@@ -57,19 +73,39 @@ pub fn token_of_key(o: &Observed) -> Result<TokenRef, Hold> {
 }
 
 /// A key's objects, if they could be looked at.
-pub fn objects<'a>(o: &'a Observed, token: &'a TokenRef, record: &'a Record) -> Result<Objects<'a>, Hold> {
+pub fn objects<'a>(
+    o: &'a Observed,
+    token: &'a TokenRef,
+    record: &'a Record,
+) -> Result<Objects<'a>, Hold> {
     match (&o.material, &record.subject) {
-        (Material::Objects(found), Subject::Key { algorithm, .. }) => Ok(Objects { token, algorithm, found }),
+        (Material::Objects(found), Subject::Key { algorithm, .. }) => Ok(Objects {
+            token,
+            algorithm,
+            found,
+        }),
         (other, _) => Err(hold::no_material_seen(o, other)),
     }
 }
 
 pub fn dates(found: &Proxy) -> Dates {
     let (deletion, scheduled, days) = match &found.spec {
-        ProxySpec::Hsm(spec) => (spec.deletion_time, spec.scheduled_purge_time, spec.retention_days),
-        ProxySpec::Key(spec) => (spec.deletion_time, spec.scheduled_purge_time, spec.retention_days),
+        ProxySpec::Hsm(spec) => (
+            spec.deletion_time,
+            spec.scheduled_purge_time,
+            spec.retention_days,
+        ),
+        ProxySpec::Key(spec) => (
+            spec.deletion_time,
+            spec.scheduled_purge_time,
+            spec.retention_days,
+        ),
     };
-    Dates { deletion_time: deletion.utc(), scheduled_purge_time: scheduled.map(api::Time::utc), retention_days: days }
+    Dates {
+        deletion_time: deletion.utc(),
+        scheduled_purge_time: scheduled.map(api::Time::utc),
+        retention_days: days,
+    }
 }
 
 pub fn shown_generation(object: &Object) -> Option<u64> {
@@ -80,7 +116,7 @@ pub fn shown_generation(object: &Object) -> Option<u64> {
     shown.and_then(|generation| u64::try_from(generation).ok())
 }
 
-/// SD-28 The status says that there was material.
+/// The status says that there was material (SD-28).
 pub fn had_material(object: &Object) -> bool {
     let (hsm_id, versions) = match &object.body {
         Body::Hsm(_, status) => (&status.hsm_id, 0),
@@ -90,7 +126,9 @@ pub fn had_material(object: &Object) -> bool {
 }
 
 /// A version's fingerprint as the API shows it: `(thumbprint, checkValue)`.
-pub fn shown_fingerprint(fingerprint: &crate::softdelete::Fingerprint) -> (Option<String>, Option<String>) {
+pub fn shown_fingerprint(
+    fingerprint: &crate::softdelete::Fingerprint,
+) -> (Option<String>, Option<String>) {
     match fingerprint.as_str().strip_prefix("kcv:") {
         Some(check) => (None, Some(check.to_owned())),
         None => (Some(fingerprint.0.clone()), None),
@@ -114,8 +152,16 @@ pub fn snapshot_to_recover(found: &Proxy, record: &Record) -> api::Snapshot {
 
 fn spec_from_record(record: &Record) -> Value {
     match &record.subject {
-        Subject::Hsm { .. } => json!({"retentionDays": record.retention_days, "softDelete": record.soft_delete, "purgeProtection": record.purge_protection}),
-        Subject::Key { hsm_name, key_name, algorithm, versions, .. } => {
+        Subject::Hsm { .. } => {
+            json!({"retentionDays": record.retention_days, "softDelete": record.soft_delete, "purgeProtection": record.purge_protection})
+        }
+        Subject::Key {
+            hsm_name,
+            key_name,
+            algorithm,
+            versions,
+            ..
+        } => {
             let mut spec = json!({"hsm": hsm_name, "keyName": key_name, "versions": versions.len().max(1),
                 "retentionDays": record.retention_days, "purgeProtection": record.purge_protection});
             let (kind, field, value) = match algorithm {
@@ -134,17 +180,30 @@ fn spec_from_record(record: &Record) -> Value {
 pub fn managers_to_restore(object: &Object, found: &Proxy) -> Option<Value> {
     let entries = |fields: &Value| fields.as_array().cloned().unwrap_or_default();
     let now = entries(&object.snapshot.managed_fields);
-    let only_ours = !now.is_empty() && now.iter().all(|entry| entry["manager"] == api::RECOVER_MANAGER);
-    let (ProxySpec::Hsm(api::DeletedManagedHsmSpec { snapshot, .. }) | ProxySpec::Key(api::DeletedHsmKeySpec { snapshot, .. })) = &found.spec;
+    let only_ours = !now.is_empty()
+        && now
+            .iter()
+            .all(|entry| entry["manager"] == api::RECOVER_MANAGER);
+    let (ProxySpec::Hsm(api::DeletedManagedHsmSpec { snapshot, .. })
+    | ProxySpec::Key(api::DeletedHsmKeySpec { snapshot, .. })) = &found.spec;
     let served = format!("{}/{}", api::GROUP, api::VERSION);
-    let then: Vec<_> = entries(&snapshot.as_ref()?.managed_fields).into_iter().filter(|entry| entry["apiVersion"] == served.as_str()).collect();
-    (only_ours && !then.is_empty()).then(|| Value::Array(then))
+    let then: Vec<_> = entries(&snapshot.as_ref()?.managed_fields)
+        .into_iter()
+        .filter(|entry| entry["apiVersion"] == served.as_str())
+        .collect();
+    (only_ours && !then.is_empty()).then_some(Value::Array(then))
 }
 
 /// The uid's record says that its material is gone for good.
 pub fn is_final(o: &Observed, object: &Object) -> bool {
     let id = ids::record_id(&object.meta.uid);
-    o.records.iter().any(|held| held.is_final() && (held.id == id || held.record().is_some_and(|record| record.origin.uid == object.meta.uid)))
+    o.records.iter().any(|held| {
+        held.is_final()
+            && (held.id == id
+                || held
+                    .record()
+                    .is_some_and(|record| record.origin.uid == object.meta.uid))
+    })
 }
 
 /// A public key as the status shows it.

@@ -41,17 +41,29 @@ impl Drop for Operator {
 impl Operator {
     pub async fn start(plane: &Plane, backend: MemoryBackend) -> Self {
         // What a failed test shows of the operator's own story; RUST_LOG widens it.
-        _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let client = plane.client().await;
         let cluster = cluster_id(&client).await;
         let metrics = Arc::new(Metrics::new(|_| {}));
         let stop = CancellationToken::new();
         let parts = Parts {
             client,
-            backends: BTreeMap::from([("default".to_owned(), Arc::new(backend.clone()) as Arc<dyn HsmBackend>)]),
+            backends: BTreeMap::from([(
+                "default".to_owned(),
+                Arc::new(backend.clone()) as Arc<dyn HsmBackend>,
+            )]),
             pool: Pool::new(2).expect("threads"),
             time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
-            settings: Settings { cluster, undeletable: false, quorum: 1, day: chrono::Duration::days(1), backends: vec!["default".into()] },
+            settings: Settings {
+                cluster,
+                undeletable: false,
+                quorum: 1,
+                day: chrono::Duration::days(1),
+                backends: vec!["default".into()],
+            },
             metrics: Arc::clone(&metrics),
             queue: queue::Settings::default(),
             instance: "test".into(),
@@ -63,7 +75,12 @@ impl Operator {
             assert!(ended.is_ok(), "the controller ended: {ended:?}");
         });
         is_ready.await.expect("the controller becomes ready");
-        Self { backend, metrics, stop, task }
+        Self {
+            backend,
+            metrics,
+            stop,
+            task,
+        }
     }
 
     /// Stops at once, wherever it is: what a crash leaves.
@@ -75,12 +92,23 @@ impl Operator {
 
 async fn cluster_id(client: &Client) -> Uid {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-    let found = eventually("kube-system is there", SOON, async || namespaces.get("kube-system").await.map_err(|error| error.to_string())).await;
+    let found = eventually("kube-system is there", SOON, async || {
+        namespaces
+            .get("kube-system")
+            .await
+            .map_err(|error| error.to_string())
+    })
+    .await;
     Uid(found.metadata.uid.expect("a uid"))
 }
 
 /// One object, as it is now.
-pub async fn get(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
+pub async fn get(
+    plane: &Plane,
+    of: Watched,
+    namespace: Option<&str>,
+    name: &str,
+) -> Option<DynamicObject> {
     let resource: ApiResource = of.resource();
     let client = plane.client().await;
     let api: Api<DynamicObject> = match namespace {
@@ -93,29 +121,45 @@ pub async fn get(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str
 /// The status and reason of one condition.
 pub fn condition(object: &DynamicObject, kind: &str) -> Option<(String, String, String)> {
     let conditions = object.data.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == kind)?;
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)?;
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     Some((text("status"), text("reason"), text("message")))
 }
 
 /// Waits until an object's condition has that status, and answers the object.
-pub async fn until(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str, kind: &str, status: &str, reason: &str) -> DynamicObject {
+pub async fn until(
+    plane: &Plane,
+    of: Watched,
+    namespace: Option<&str>,
+    name: &str,
+    kind: &str,
+    status: &str,
+    reason: &str,
+) -> DynamicObject {
     let what = format!("{name}: {kind}={status} ({reason})");
-    eventually(&what, SOON, async || match get(plane, of, namespace, name).await {
-        None => Err("it is not there".to_owned()),
-        Some(found) => match condition(&found, kind) {
-            Some((is, why, _)) if is == status && (reason.is_empty() || why == reason) => Ok(found),
-            _ => Err(serde_json::to_string(&found.data["status"]).unwrap_or_default()),
-        },
+    eventually(&what, SOON, async || {
+        match get(plane, of, namespace, name).await {
+            None => Err("it is not there".to_owned()),
+            Some(found) => match condition(&found, kind) {
+                Some((is, why, _)) if is == status && (reason.is_empty() || why == reason) => {
+                    Ok(found)
+                }
+                _ => Err(serde_json::to_string(&found.data["status"]).unwrap_or_default()),
+            },
+        }
     })
     .await
 }
 
 /// Waits until an object is gone.
 pub async fn gone(plane: &Plane, of: Watched, namespace: Option<&str>, name: &str) {
-    eventually(&format!("{name} is gone"), SOON, async || match get(plane, of, namespace, name).await {
-        None => Ok(()),
-        Some(found) => Err(serde_json::to_string(&found).unwrap_or_default()),
+    eventually(&format!("{name} is gone"), SOON, async || {
+        match get(plane, of, namespace, name).await {
+            None => Ok(()),
+            Some(found) => Err(serde_json::to_string(&found).unwrap_or_default()),
+        }
     })
     .await;
 }

@@ -172,26 +172,6 @@ impl Source {
         docs
     }
 
-    /// The unindented public functions: line, name, doc comment.
-    pub fn public_functions(&self) -> Vec<(usize, String, String)> {
-        let mut found = Vec::new();
-        let mut doc = String::new();
-        for (number, line) in self.text.lines().enumerate() {
-            if let Some(text) = line.strip_prefix("///") {
-                doc.push_str(text);
-            } else if let Some(rest) = line
-                .strip_prefix("pub fn ")
-                .or(line.strip_prefix("pub const fn "))
-            {
-                let name = rest.split(['(', '<']).next().unwrap_or(rest);
-                found.push((number + 1, name.to_owned(), std::mem::take(&mut doc)));
-            } else if !line.starts_with("#[") {
-                doc.clear();
-            }
-        }
-        found
-    }
-
     /// The rules that this file's tests are named after: `fn sd04_…`.
     pub fn rule_tests(&self) -> Vec<u8> {
         let after = self.text.split("fn sd").skip(1);

@@ -1,3 +1,4 @@
+use crate::softdelete::Kind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
