@@ -241,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn sd13_soft_delete_and_protection_may_be_turned_on_together() {
+        let hsm = Record {
+            soft_delete: false,
+            purge_protection: false,
+            ..record()
+        };
+        assert_eq!(changed_fixed_field(&hsm, &wanted()), None);
+    }
+
+    #[test]
     fn sd34_each_of_a_keys_fixed_fields_is_named() {
         let changed = |key| {
             changed_fixed_field(

@@ -239,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn sd13_while_its_hsm_is_being_recovered_a_keys_protection_waits_without_stalling() {
+        let (key, around) = (deleted(Kind::Key), deleted(Kind::Hsm));
+        for (state, recovering) in [(RecordState::Opening, true), (RecordState::Deleted, false)] {
+            let look = ProtectionLook {
+                record: RecordState::Live,
+                deleted: &key,
+                hsm: Some((state, &around)),
+            };
+            assert_eq!(
+                may_protect(&look).unwrap_err().stalls(),
+                !recovering,
+                "{state:?}"
+            );
+        }
+    }
+
+    #[test]
     fn sd14_a_key_is_protected_by_itself_or_by_its_hsm() {
         let key = |own, hsm| {
             protector(&Protections {

@@ -228,6 +228,40 @@ fn sd04_no_record_moves_a_purge_date_earlier_or_forgets_it() {
 }
 
 #[test]
+fn sd04_no_record_moves_one_of_its_two_dates_alone_earlier() {
+    let dated = |start, days| Record {
+        dates: Some(dates(at(start), Some(days), DAY)),
+        ..key(S::Deleted)
+    };
+    assert_eq!(
+        may_follow(&key(S::Deleted), &dated(0, 89)),
+        Err(Breach::Earlier)
+    );
+    assert_eq!(
+        may_follow(&key(S::Deleted), &dated(-1, 91)),
+        Err(Breach::Earlier)
+    );
+}
+
+#[test]
+fn sd09_a_first_deletion_brings_dates_where_there_were_none() {
+    let never_deleted = Record {
+        dates: None,
+        ..key(S::Live)
+    };
+    assert_eq!(may_follow(&never_deleted, &key(S::Sealing)), Ok(()));
+}
+
+#[test]
+fn sd28_a_key_never_becomes_an_hsm() {
+    let hsm = Record {
+        subject: Subject::Hsm { token: None },
+        ..key(S::Live)
+    };
+    assert_eq!(may_follow(&key(S::Live), &hsm), Err(Breach::Identity));
+}
+
+#[test]
 fn sd10_a_second_deletion_starts_a_new_full_interval() {
     let again = Record {
         dates: Some(dates(at(500), Some(90), DAY)),

@@ -405,8 +405,17 @@ fn sd23_after_an_hour_of_quiet_the_bucket_is_full_again_and_not_fuller() {
 }
 
 #[test]
+fn sd23_a_purge_runs_at_the_very_moment_of_its_slot() {
+    let now = on_request(Request {
+        next_slot: Some(at(10)),
+        ..request()
+    });
+    assert_eq!(purge(&now), PurgeVerdict::Go);
+}
+
+#[test]
 fn sd23_a_rate_of_zero_lets_none_run() {
-    assert!(next_slot(&[], at(0), 0).is_some());
+    assert!(next_slot(&[], at(0), 0).is_some_and(|next| next > at(0)));
 }
 
 proptest! {
@@ -451,6 +460,7 @@ fn sd25_a_proxy_that_is_gone_is_written_again_and_never_starts_a_purge() {
 fn sd28_only_what_is_lost_and_past_its_date_may_be_abandoned() {
     let past = PurgeDate::At(at(0));
     assert!(may_abandon(Found::Not, past, at(0)));
+    assert!(may_abandon(Found::Not, PurgeDate::Direct, at(0)));
     assert!(!may_abandon(Found::Not, past, at(-1)));
     assert!(!may_abandon(Found::Not, PurgeDate::Never, at(0)));
     for found in [

@@ -76,6 +76,11 @@ fn sd09_a_deletion_before_the_creation_or_before_the_last_one_counts_from_discov
 }
 
 #[test]
+fn sd09_a_deletion_in_the_second_of_its_creation_is_believed() {
+    assert_eq!(deletion_time(&facts(Some(-1000), 500)), at(-1000));
+}
+
+#[test]
 fn sd09_a_deletion_in_the_future_stays_there_and_gives_no_earlier_date() {
     assert_eq!(deletion_time(&facts(Some(900), 500)), at(900));
 }
