@@ -29,6 +29,8 @@ pub mod metrics;
 #[forbid(unsafe_code)]
 pub mod plan;
 #[forbid(unsafe_code)]
+pub mod run;
+#[forbid(unsafe_code)]
 pub mod softdelete;
 #[forbid(unsafe_code)]
 pub mod telemetry;

@@ -45,6 +45,12 @@ const CHECK_EXAMPLE: &str = "Example:
 It takes the flags of `run`, needs no cluster, opens no backend, and prints what `run` would go by.
 Exit codes: 0 all is right; 2 something is not, and one sentence says what.";
 
+const CRDS_EXAMPLE: &str = "Examples:
+  managed-hsm-operator crds | kubectl apply --server-side -f -
+  managed-hsm-operator crds --dir crds/
+
+Exit codes: 0 it went well; 1 a file cannot be written; 2 the flags are not right.";
+
 /// Soft-delete, recovery and purge protection for HSMs and keys that Kubernetes declares.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "managed-hsm-operator", version, after_help = EXIT_CODES, after_long_help = EXAMPLE, max_term_width = 100)]
@@ -62,6 +68,17 @@ pub enum Command {
     /// Check the flags and the backends file of `run`, without a cluster
     #[command(after_long_help = CHECK_EXAMPLE)]
     CheckConfig(Box<RunArgs>),
+    /// Print the definitions of the six kinds, as they are applied to a cluster
+    #[command(after_long_help = CRDS_EXAMPLE)]
+    Crds(CrdsArgs),
+}
+
+/// Where the definitions go.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct CrdsArgs {
+    /// Write one file for each kind into this folder, instead of printing them
+    #[arg(long, env = "MHSM_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// How the operator runs.
