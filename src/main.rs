@@ -20,6 +20,7 @@ use managed_hsm_operator::config::args::{Cli, Command, RunArgs};
 use managed_hsm_operator::config::{Config, Surroundings};
 use managed_hsm_operator::{run, telemetry};
 
+const FINE: u8 = 0;
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => crds(args.dir.as_deref()),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err((code, sentence)) => {
             eprintln!("error: {sentence}");
             ExitCode::from(code)
@@ -47,7 +48,7 @@ fn config(args: RunArgs) -> Result<Config, Failure> {
     Config::new(args, Surroundings::look()).map_err(|error| (WRONG, error.to_string()))
 }
 
-fn operate(args: RunArgs) -> Result<(), Failure> {
+fn operate(args: RunArgs) -> Result<u8, Failure> {
     let config = config(args)?;
     let failed = |error: &dyn std::error::Error| (FAILED, error.to_string());
     telemetry::init(config.log_format).map_err(|error| failed(&error))?;
@@ -55,20 +56,23 @@ fn operate(args: RunArgs) -> Result<(), Failure> {
     let ended = runtime.block_on(run::run(config));
     // Whatever still hangs in a module must not keep the process from ending.
     runtime.shutdown_timeout(Duration::ZERO);
-    ended.map_err(|error| (error.exit_code(), error.to_string()))
+    let Err(error) = ended else { return Ok(FINE) };
+    // Told like all else while it runs, so that collectors of JSON can read it.
+    tracing::error!("{error}");
+    Ok(error.exit_code())
 }
 
-fn check_config(args: RunArgs) -> Result<(), Failure> {
+fn check_config(args: RunArgs) -> Result<u8, Failure> {
     let config = config(args)?;
     println!("The configuration is right; `run` would go by:");
     config
         .explain()
         .iter()
         .for_each(|line| println!("  {line}"));
-    Ok(())
+    Ok(FINE)
 }
 
-fn crds(dir: Option<&Path>) -> Result<(), Failure> {
+fn crds(dir: Option<&Path>) -> Result<u8, Failure> {
     let files = api::crds_yaml().map_err(|error| (FAILED, error.to_string()))?;
     for (name, text) in files {
         match dir {
@@ -76,7 +80,7 @@ fn crds(dir: Option<&Path>) -> Result<(), Failure> {
             Some(dir) => write(&dir.join(name), &text)?,
         }
     }
-    Ok(())
+    Ok(FINE)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
