@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use super::ids;
-use super::observed::{
-    Body, Held, Hsm, HsmProxy, Material, Object, Observed, Proxy, Reading, Tried,
-};
+use super::observed::{Body, Held, Hsm, Material, Object, Observed, Proxy, Reading, Tried};
 use super::step::{Hold, Why};
 use super::translate;
 use crate::api;
 use crate::softdelete::fixed::{self, Wanted, WantedKey};
 use crate::softdelete::names::{self, Claim, Names};
 use crate::softdelete::record::Algorithm;
+use crate::softdelete::recover::{self, HsmNow, NamespaceNow};
 use crate::softdelete::sentence::Deleted;
 use crate::softdelete::{
-    Kind, Origin, Record, RecordState, Refusal, Subject, Uid, arbiter, protection, retention,
+    Kind, Origin, Record, RecordState, Refusal, Subject, arbiter, protection, retention,
 };
 
 /// What the backend or somebody else is about to finish is looked at again soon.
@@ -325,6 +324,17 @@ pub fn reserved(o: &Observed, object: &Object) -> Check {
     {
         return Err(by_proxy(o, found));
     }
+    let own = o.standing().map(|(_, record)| record);
+    let claims = own.into_iter().chain(&o.namesakes).map(|record| {
+        let purgeable = !record.purge_protection && !o.settings.undeletable;
+        Claim::of(record, beside_hsm(o, record), purgeable)
+    });
+    names::reserved(&names_of(o, object), &object.meta.uid, claims)
+        .map_or(Ok(()), |refusal| Err(refused(refusal)))
+}
+
+/// The names that an object needs.
+pub fn names_of<'a>(o: &'a Observed, object: &'a Object) -> Names<'a> {
     let hsm = o
         .hsm
         .as_ref()
@@ -339,27 +349,12 @@ pub fn reserved(o: &Observed, object: &Object) -> Check {
         }),
         Body::Hsm(..) => None,
     };
-    let wanted = Names {
+    Names {
         kind: o.lineage.kind,
         namespace: &o.lineage.namespace,
         name: &o.lineage.name,
         key,
-    };
-    let beside = |record: &Record| {
-        hsm.map_or(record.state, |hsm| {
-            arbiter::state_in_hsm(record.state, hsm.state)
-        })
-    };
-    let own = o.standing().map(|(_, record)| record);
-    let claims = own.into_iter().chain(&o.namesakes).map(|record| {
-        Claim::of(
-            record,
-            beside(record),
-            !record.purge_protection && !o.settings.undeletable,
-        )
-    });
-    names::reserved(&wanted, &object.meta.uid, claims)
-        .map_or(Ok(()), |refusal| Err(refused(refusal)))
+    }
 }
 
 fn by_proxy(o: &Observed, found: &Proxy) -> Hold {
@@ -403,59 +398,84 @@ pub fn hsm_not_open(o: &Observed) -> Check {
 }
 
 fn hsm_open(o: &Observed, hsm: &Hsm) -> Check {
-    if hsm.is_live() {
-        return Ok(());
-    }
-    match hsm.record.as_ref().map(|(_, record)| record) {
-        Some(record) => match record.state {
-            RecordState::Sealing | RecordState::Deleted | RecordState::Opening => {
-                Err(hsm_deleted(o, hsm, record))
-            }
-            RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned => {
-                Err(refused(Refusal::MaterialDestroyed {
-                    uid: record.origin.uid.clone(),
-                }))
-            }
-            RecordState::Creating | RecordState::Live => Err(progress(format!(
+    let state = hsm.record.as_ref().map(|(_, record)| record.state);
+    match (state, now(o, hsm).refusal()) {
+        (_, None) => Ok(()),
+        (Some(RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned), _) => {
+            let uid = hsm
+                .record
+                .as_ref()
+                .map(|(_, record)| record.origin.uid.clone());
+            Err(refused(Refusal::MaterialDestroyed {
+                uid: uid.unwrap_or_default(),
+            }))
+        }
+        (Some(RecordState::Creating | RecordState::Live) | None, Some(_))
+            if hsm.object.is_some() =>
+        {
+            Err(progress(format!(
                 "The ManagedHsm {} is not ready yet; this goes on by itself when it is.",
-                record.origin.name
-            ))),
+                hsm.name
+            )))
+        }
+        (
+            _,
+            Some(
+                refusal @ Refusal::HsmDeleted {
+                    recovering: true, ..
+                },
+            ),
+        ) => Err(refused_until(refusal, SOON)),
+        (_, Some(refusal)) => Err(refused_until(refusal, LATER)),
+    }
+}
+
+/// The HSM around a key, in the rules' words.
+pub fn hsm_now(o: &Observed) -> Option<HsmNow> {
+    o.hsm.as_ref().map(|hsm| now(o, hsm))
+}
+
+fn now(o: &Observed, hsm: &Hsm) -> HsmNow {
+    if hsm.is_live() {
+        return HsmNow::Live;
+    }
+    let recovering = hsm.proxy.as_ref().is_some_and(|found| found.recovering);
+    match (hsm.record.as_ref().map(|(_, record)| record), &hsm.proxy) {
+        (Some(record), _) => HsmNow::SoftDeleted {
+            hsm: deleted(o, record),
+            recovering: recovering || record.state == RecordState::Opening,
         },
-        None => match (&hsm.object, &hsm.proxy) {
-            (Some(_), _) => Err(progress(
-                "The key's ManagedHsm is not ready yet; this goes on by itself when it is.".into(),
-            )),
-            (None, Some(found)) => Err(refused(Refusal::HsmDeleted {
-                hsm: hsm_as_deleted(o, found),
-                recovering: found.recovering,
-            })),
-            (None, None) => Err(hsm_not_found(&hsm.name)),
+        (None, Some(found)) => HsmNow::SoftDeleted {
+            hsm: Deleted {
+                kind: Kind::Hsm,
+                origin: found.origin.clone(),
+                purge_time: found.purge_time,
+                purgeable: false,
+            },
+            recovering,
+        },
+        (None, None) => HsmNow::NotFound {
+            name: hsm.name.clone(),
         },
     }
 }
 
-fn hsm_deleted(o: &Observed, hsm: &Hsm, record: &Record) -> Hold {
-    let recovering = record.state == RecordState::Opening
-        || hsm.proxy.as_ref().is_some_and(|found| found.recovering);
-    let hsm = Deleted {
-        kind: Kind::Hsm,
+/// As a record alone tells it.
+fn deleted(o: &Observed, record: &Record) -> Deleted {
+    Deleted {
+        kind: record.kind(),
         origin: record.origin.clone(),
         purge_time: record.dates.and_then(|dates| dates.scheduled_purge_time),
         purgeable: !record.purge_protection && !o.settings.undeletable,
-    };
-    Hold {
-        why: Why::Refused(Refusal::HsmDeleted { hsm, recovering }),
-        again: recovering.then_some(SOON),
     }
 }
 
-fn hsm_as_deleted(o: &Observed, found: &HsmProxy) -> Deleted {
-    Deleted {
-        kind: Kind::Hsm,
-        origin: found.origin.clone(),
-        purge_time: found.purge_time,
-        purgeable: !o.settings.undeletable,
-    }
+/// A key's record as it reads beside its HSM's (SD-26).
+pub fn beside_hsm(o: &Observed, record: &Record) -> RecordState {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    hsm.map_or(record.state, |(_, hsm)| {
+        arbiter::state_in_hsm(record.state, hsm.state)
+    })
 }
 
 /// The key's HSM is under its own seal: no delete in it waits (SD-27).
@@ -517,27 +537,25 @@ pub fn purge_runs(o: &Observed) -> Hold {
     )
 }
 
-pub fn nothing_to_recover(o: &Observed, uid: &Uid) -> Hold {
-    refused(Refusal::NothingToRecover {
-        kind: o.lineage.kind,
-        name: o.lineage.name.clone(),
-        uid: uid.clone(),
-    })
+pub fn create_refused(o: &Observed, answer: &str) -> Refusal {
+    Refusal::CreateRefused {
+        name: format!(
+            "{} {}/{}",
+            o.lineage.kind.object(),
+            o.lineage.namespace,
+            o.lineage.name
+        ),
+        answer: answer.to_owned(),
+    }
 }
 
-pub fn create_refused(o: &Observed, answer: &str) -> Hold {
-    refused_until(
-        Refusal::CreateRefused {
-            name: format!(
-                "{} {}/{}",
-                o.lineage.kind.object(),
-                o.lineage.namespace,
-                o.lineage.name
-            ),
-            answer: answer.to_owned(),
-        },
-        LATER,
-    )
+/// What a rule refuses, looked at again now and then: what ends it may be nothing that we watch.
+pub fn later(refusal: Refusal) -> Hold {
+    refused_until(refusal, LATER)
+}
+
+pub fn deletion_unfinished() -> Hold {
+    progress("The deletion is not finished yet; the recovery goes on by itself after it.".into())
 }
 
 pub fn proxy_refused(o: &Observed, answer: &str) -> Hold {
@@ -555,10 +573,6 @@ pub fn proxy_refused(o: &Observed, answer: &str) -> Hold {
     )
 }
 
-pub fn ends_a_recover(hold: &Hold) -> bool {
-    matches!(&hold.why, Why::Refused(refusal) if refusal.reason().is_final_for_recover())
-}
-
 /// The namespace is there and stays (SD-20).
 pub fn namespace_there(o: &Observed) -> Check {
     match &o.namespace {
@@ -572,22 +586,25 @@ pub fn namespace_there(o: &Observed) -> Check {
     }
 }
 
-/// The namespace is the one of then, or was accepted by its uid (SD-19).
-pub fn namespace(o: &Observed, found: &Proxy, accepted: Option<&str>) -> Check {
-    namespace_there(o)?;
+/// The namespace is the one of then, or was accepted by its uid (`recover::accepts_namespace`).
+pub fn namespace(o: &Observed, found: &Proxy, accepted: Option<&str>) -> Result<(), Refusal> {
     let Some(namespace) = &o.namespace else {
-        return Ok(());
+        return Err(Refusal::NamespaceTerminating {
+            namespace: o.lineage.namespace.clone(),
+        });
     };
-    let present = namespace.uid.as_str();
-    if found.origin().namespace_uid == present || accepted == Some(present) {
-        return Ok(());
-    }
-    let deleted = deleted_proxy(o, found);
-    Err(refused(Refusal::NamespaceChanged {
-        kind: o.lineage.kind,
-        origin: deleted.origin,
-        present: namespace.uid.clone(),
-    }))
+    let now = NamespaceNow {
+        uid: &namespace.uid,
+        terminating: namespace.terminating,
+    };
+    let origin = deleted_proxy(o, found).origin;
+    recover::accepts_namespace(
+        o.lineage.kind,
+        &origin,
+        &now,
+        accepted.map(translate::uid).as_ref(),
+        None,
+    )
 }
 
 /// Step 1: the record behind the proxy is *deleted*, and the proxy says so.
@@ -611,7 +628,7 @@ pub fn not_sealed_yet(o: &Observed, found: &Proxy) -> Check {
     }
 }
 
-/// What stands in the deleted object's place: it is given the material if its fixed fields agree with the record and its switches are not looser (SD-20).
+/// What stands in the deleted object's place: nothing, or one that may be given the material (`fixed::adoption_difference`).
 pub fn standing_object(o: &Observed, found: &Proxy) -> Check {
     let Some(object) = &o.object else {
         return Ok(());
@@ -619,14 +636,23 @@ pub fn standing_object(o: &Observed, found: &Proxy) -> Check {
     if object.meta.deleted.is_some() {
         return Err(progress("The object of that name is still terminating; the recovery goes on by itself after it.".into()));
     }
-    let Some((_, record)) = o
+    let of_it = o
         .standing()
-        .filter(|(_, record)| found.is_of(&record.origin.uid))
-    else {
-        return Ok(());
-    };
-    let wanted = beside(o, object, record)?;
-    fixed::adoption_difference(record, &wanted).map_or(Ok(()), |refusal| Err(refused(refusal)))
+        .filter(|(_, record)| found.is_of(&record.origin.uid));
+    let difference = of_it
+        .map(|(_, record)| adoption(o, object, record))
+        .transpose()?;
+    difference
+        .flatten()
+        .map_or(Ok(()), |refusal| Err(refused(refusal)))
+}
+
+/// In what an object that stands differs from the deleted one.
+pub fn adoption(o: &Observed, object: &Object, record: &Record) -> Result<Option<Refusal>, Hold> {
+    Ok(fixed::adoption_difference(
+        record,
+        &beside(o, object, record)?,
+    ))
 }
 
 /// The record's id that an object of this uid would have.

@@ -169,8 +169,10 @@ fn visitor_goes(o: &Observed, record: &Record) -> Move {
 /// An object that slipped past admission stands, and touches no material (SD-17).
 fn visitor(o: &Observed, object: &Object) -> Move {
     hold::had_other_material(o, object)?;
-    hold::reserved(o, object)?;
-    Ok(None)
+    match hold::reserved(o, object) {
+        Err(reserved) => recover::by_object(o, object, reserved),
+        Ok(()) => Ok(None),
+    }
 }
 
 /// What lives: a proxy that a recovery, or a disaster, left beside it goes; then its upkeep.

@@ -3,13 +3,16 @@
 
 use super::create::touch;
 use super::hold;
-use super::observed::{Held, Material, Object, Observed, Proxy, Recover, Tried};
+use super::observed::{Body, Held, Material, Meta, Object, Observed, Proxy, Recover, Tried};
 use super::proxy;
-use super::step::{At, Effect, Hold, Move, Step, Whom, act, write_record};
+use super::step::{At, Effect, Hold, Move, Step, Whom, Why, act, write_record};
 use super::translate;
 use crate::api;
 use crate::backend::Access;
-use crate::softdelete::{Record, RecordState, Subject, Uid};
+use crate::softdelete::recover::{
+    self as rules, CreateStep, ProxyNow, RecoverFacts, RecoverVerdict, Standing,
+};
+use crate::softdelete::{Record, RecordState, Refusal, Subject, Uid};
 
 /// How a Recover ends, or that it does not yet (SD-20).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,52 +27,135 @@ pub enum Outcome {
     Waits(Hold),
 }
 
-/// Steps 1 and 2 for one Recover.
+/// Steps 1 and 2 for one Recover: what the rule says of it as things are now.
 pub fn outcome(o: &Observed, recover: &Recover) -> Outcome {
-    let uid = Uid(recover.spec.uid.clone());
-    match &o.proxy {
-        Some(found) if found.is_of(&uid) => begin(o, found, recover),
-        Some(_) | None => without_proxy(o, &uid),
+    let facts = match facts(o, recover) {
+        Ok(facts) => facts,
+        Err(hold) => return Outcome::Waits(hold),
+    };
+    match rules::recover(&facts) {
+        RecoverVerdict::Go => o
+            .proxy
+            .as_ref()
+            .filter(|found| found.status.phase.is_none())
+            .map_or(Outcome::Running, |found| begin(o, found, recover)),
+        RecoverVerdict::Done => Outcome::Complete,
+        RecoverVerdict::AwaitDeletion => Outcome::Waits(hold::deletion_unfinished()),
+        RecoverVerdict::Wait(refusal) => Outcome::Waits(hold::later(refusal)),
+        RecoverVerdict::Fail(refusal) => Outcome::Failed(hold::later(refusal)),
     }
 }
 
 fn begin(o: &Observed, found: &Proxy, recover: &Recover) -> Outcome {
+    let lawful = hold::hsm_not_open(o).and_then(|()| hold::not_sealed_yet(o, found));
+    match lawful {
+        Ok(()) => Outcome::Begin(Box::new(claim_for(found, recover))),
+        Err(hold) => Outcome::Waits(hold),
+    }
+}
+
+fn facts(o: &Observed, recover: &Recover) -> Result<RecoverFacts, Hold> {
+    let uid = Uid(recover.spec.uid.clone());
+    let found = o.proxy.as_ref().filter(|found| found.is_of(&uid));
+    let record = its_record(o, &uid);
+    Ok(RecoverFacts {
+        kind: o.lineage.kind,
+        name: o.lineage.name.clone(),
+        record: record.map(|record| hold::beside_hsm(o, record)),
+        retained: found.is_none_or(|found| translate::dates(found).scheduled_purge_time.is_some()),
+        proxy: proxy_now(found, recover),
+        standing: standing(o, &uid, found, record)?,
+        hsm: hold::hsm_now(o),
+        namespace: found.map_or(Ok(()), |found| {
+            hold::namespace(o, found, recover.spec.accept_namespace_uid.as_deref())
+        }),
+        backend: refused_create(o).map_or(Ok(()), Err),
+        uid,
+    })
+}
+
+/// The record of that deletion: the one that names the uid, or that says that it is back.
+fn its_record<'a>(o: &'a Observed, uid: &Uid) -> Option<&'a Record> {
+    let recovered = |record: &&Record| {
+        record.recovered_from.as_ref() == Some(uid)
+            && matches!(record.state, RecordState::Opening | RecordState::Live)
+    };
+    o.record_of(uid)
+        .map(|(_, record)| record)
+        .or_else(|| o.standing().map(|(_, record)| record).filter(recovered))
+}
+
+fn proxy_now(found: Option<&Proxy>, recover: &Recover) -> ProxyNow {
+    let Some(found) = found else {
+        return ProxyNow::Absent;
+    };
+    let by = found.status.recovering.as_ref();
     match found.status.phase {
-        Some(api::Phase::Recovering) => refused_create(o).map_or(Outcome::Running, Outcome::Waits),
-        Some(api::Phase::Destroying) => Outcome::Waits(hold::purge_in_progress(found)),
-        None => match lawful(o, found, recover) {
-            Ok(()) => Outcome::Begin(Box::new(claim(found, recover))),
-            Err(hold) if hold::ends_a_recover(&hold) => Outcome::Failed(hold),
-            Err(hold) => Outcome::Waits(hold),
+        None => ProxyNow::Retained,
+        Some(api::Phase::Destroying) => ProxyNow::Destroying,
+        Some(api::Phase::Recovering) => ProxyNow::Recovering {
+            ours: by.is_some_and(|by| by.uid == recover.meta.uid.0),
         },
     }
 }
 
-/// Step 1: what must be so before the proxy is claimed.
-fn lawful(o: &Observed, found: &Proxy, recover: &Recover) -> Result<(), Hold> {
-    if let Some(hold) = refused_create(o) {
-        return Err(hold);
+fn standing(
+    o: &Observed,
+    uid: &Uid,
+    found: Option<&Proxy>,
+    record: Option<&Record>,
+) -> Result<Standing, Hold> {
+    let Some(object) = &o.object else {
+        return Ok(Standing::Nothing);
+    };
+    if object.meta.deleted.is_some() {
+        return Ok(if object.meta.uid == *uid || found.is_some() {
+            Standing::Terminating
+        } else {
+            Standing::Nothing
+        });
     }
-    hold::namespace(o, found, recover.spec.accept_namespace_uid.as_deref())?;
-    hold::hsm_not_open(o)?;
-    hold::not_sealed_yet(o, found)?;
-    hold::standing_object(o, found)
+    let live = record.is_some_and(|record| {
+        record.state == RecordState::Live && record.origin.uid == object.meta.uid
+    });
+    match (found, record) {
+        _ if live => Ok(Standing::LiveAgain),
+        (Some(found), Some(record)) if found.is_of(&record.origin.uid) => {
+            hold::adoption(o, object, record).map(Standing::Waiting)
+        }
+        _ => Ok(Standing::Waiting(None)),
+    }
 }
 
 /// The server refused the object in this pass: the proxy went back, the Recover waits.
-fn refused_create(o: &Observed) -> Option<Hold> {
+fn refused_create(o: &Observed) -> Option<Refusal> {
     o.refused
         .as_ref()
         .filter(|refused| refused.what == Tried::CreateObject)
         .map(|refused| hold::create_refused(o, &refused.why))
 }
 
-fn claim(found: &Proxy, recover: &Recover) -> Step {
+fn claim_for(found: &Proxy, recover: &Recover) -> Step {
+    claim(
+        found,
+        api::RecoveringKind::Recover,
+        &recover.meta,
+        recover.spec.include_keys,
+    )
+}
+
+/// Step 2: the proxy's write, for which a purge competes.
+fn claim(
+    found: &Proxy,
+    kind: api::RecoveringKind,
+    by: &Meta,
+    include_keys: api::IncludeKeys,
+) -> Step {
     let recovering = api::Recovering {
-        kind: api::RecoveringKind::Recover,
-        name: recover.meta.name.clone(),
-        uid: recover.meta.uid.0.clone(),
-        include_keys: recover.spec.include_keys,
+        kind,
+        name: by.name.clone(),
+        uid: by.uid.0.clone(),
+        include_keys,
         new_uid: None,
     };
     let status = api::ProxyStatus {
@@ -79,31 +165,37 @@ fn claim(found: &Proxy, recover: &Recover) -> Step {
     };
     Step::told(
         Effect::ShowProxy(At::of(&found.meta), Box::new(status)),
-        Whom::Recover(recover.meta.name.clone()),
+        Whom::Proxy,
         "Recovering",
         format!("The recovery of {} has begun.", found.meta.name),
     )
 }
 
-/// Already done, not yet deleted, or nothing there.
-fn without_proxy(o: &Observed, uid: &Uid) -> Outcome {
-    let terminating = o
-        .object
-        .as_ref()
-        .is_some_and(|object| object.meta.deleted.is_some() && object.meta.uid == *uid);
-    if let Some((_, record)) = o.standing() {
-        let is_it = record.origin.uid == *uid || record.recovered_from.as_ref() == Some(uid);
-        match record.state {
-            RecordState::Live if is_it && !terminating => return Outcome::Complete,
-            RecordState::Destroying if is_it => return Outcome::Waits(hold::purge_runs(o)),
-            _ if is_it => return Outcome::Running,
-            _ => {}
+/// An object whose name is reserved: with `CreateOrRecover` it recovers what reserves it (`recover::create_or_recover`), else it stands.
+pub fn by_object(o: &Observed, object: &Object, reserved: Hold) -> Move {
+    let (mode, kind) = match &object.body {
+        Body::Hsm(spec, _) => (spec.create_mode, api::RecoveringKind::ManagedHsm),
+        Body::Key(spec, _) => (spec.create_mode, api::RecoveringKind::HsmKey),
+    };
+    let (Why::Refused(refusal), Some(found), Some(namespace)) =
+        (&reserved.why, &o.proxy, &o.namespace)
+    else {
+        return Err(reserved);
+    };
+    let mode = match mode {
+        api::CreateMode::Default => rules::CreateMode::Default,
+        api::CreateMode::CreateOrRecover => rules::CreateMode::CreateOrRecover,
+    };
+    let names = hold::names_of(o, object);
+    match rules::create_or_recover(mode, &names, Some(refusal.clone()), &namespace.uid) {
+        CreateStep::Recover(_) => {
+            hold::hsm_not_open(o)?;
+            hold::not_sealed_yet(o, found)?;
+            hold::standing_object(o, found)?;
+            act(claim(found, kind, &object.meta, api::IncludeKeys::None))
         }
-    }
-    if terminating {
-        Outcome::Running
-    } else {
-        Outcome::Failed(hold::nothing_to_recover(o, uid))
+        CreateStep::Stand(other) if other != *refusal => Err(hold::later(other)),
+        CreateStep::Create | CreateStep::Stand(_) => Err(reserved),
     }
 }
 
@@ -132,8 +224,8 @@ pub fn go_on(o: &Observed, found: &Proxy, record: &Record) -> Move {
 
 /// While nothing was unsealed and the object cannot be made, the proxy goes back to retained.
 fn can_have_its_object(o: &Observed, found: &Proxy) -> Result<(), Hold> {
-    if let Some(hold) = refused_create(o) {
-        return Err(hold);
+    if let Some(refusal) = refused_create(o) {
+        return Err(hold::later(refusal));
     }
     hold::hsm_not_open(o)?;
     hold::namespace_there(o)?;
