@@ -2,7 +2,7 @@
 # The story itself, for whatever cluster KUBECONFIG names. Ends with an error unless the recovered key is the
 # deleted one. OPERATOR names the operator's executable.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d "${TMPDIR:-/tmp}/mhsm-demo-XXXXXX")
 bold='' dim='' plain=''
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[36m' plain=$'\e[0m'; fi
@@ -47,8 +47,8 @@ start_operator
 command kubectl create namespace demo >/dev/null
 
 tell "An HSM is a manifest, and so is each key in it. The operator makes both."
-run apply -f "$here/payments.yaml"
-run wait --for=condition=Ready --timeout=60s managedhsm/payments hsmkey --all
+run apply -f hack/demo/payments.yaml
+run wait --for=condition=Ready --timeout=60s -f hack/demo/payments.yaml
 run get hsm
 
 tell "The key's public half has a thumbprint. It will tell us whether we get the same key back."
@@ -64,7 +64,7 @@ run get deletedhsmkeys
 uid=$(kubectl_ get deletedhsmkey demo.invoice-signing -o jsonpath='{.spec.origin.uid}')
 
 tell "A Recover names the deleted key by its uid, so that it can mean no other."
-recover=$(sed "s/UID/$uid/" "$here/recover.yaml")
+recover=$(sed "s/UID/$uid/" hack/demo/recover.yaml)
 printf '%s$ kubectl apply -f - <<END\n%s\nEND%s\n' "$dim" "$recover" "$plain"
 kubectl_ apply -f - <<<"$recover"
 run wait --for=condition=Complete --timeout=60s recover/invoice-signing-back
