@@ -86,3 +86,4 @@ tidy_cache controlplane
 # Settings of the caller that would make a test depend on this machine, or reach a cluster by accident.
 if [ "${CLUSTER:-}" != current ]; then unset KUBECONFIG; fi
 unset RUSTFLAGS RUST_LOG
+for name in $(compgen -e MHSM_); do [ "$name" = MHSM_CACHE ] || unset "$name"; done

@@ -11,9 +11,13 @@ tell() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
 kubectl_() { command kubectl --namespace demo "$@"; }
 
-# Shows a kubectl command, then what it prints.
+# Shows a kubectl command as one would type it, then what it prints.
 run() {
-  printf '%s$ kubectl %s%s\n' "$dim" "$*" "$plain"
+  local word line='kubectl'
+  for word in "$@"; do
+    case $word in *[{\"\ ]*) line+=" '$word'" ;; *) line+=" $word" ;; esac
+  done
+  printf '%s$ %s%s\n' "$dim" "$line" "$plain"
   kubectl_ "$@"
 }
 
@@ -33,18 +37,15 @@ finish() {
 trap finish EXIT
 
 start_operator() {
-  mkdir -m 700 "$work/data" "$work/pins"
-  local name
-  for name in so user; do
-    (umask 077 && head -c 18 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '\n' >"$work/pins/$name")
-  done
-  "$OPERATOR" run --data-dir "$work/data" --pin-dir "$work/pins" --metrics-addr 127.0.0.1:0 >"$work/operator.log" 2>&1 &
+  # It makes its own PINs, in the data folder.
+  "$OPERATOR" run --data-dir "$work/data" --metrics-addr 127.0.0.1:0 >"$work/operator.log" 2>&1 &
   operator=$!
 }
 
-echo
 start_operator
 command kubectl create namespace demo >/dev/null
+sleep 1
+kill -0 "$operator" 2>/dev/null || { echo "the operator ended as soon as it was started" >&2; exit 1; }
 
 tell "An HSM is a manifest, and so is each key in it. The operator makes both."
 run apply -f hack/demo/payments.yaml
