@@ -7,13 +7,13 @@ SHELL := bash
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## delete a key and get the same one back, on a real control plane (a minute; the first time about 8)
+demo: ## delete a key and get the same one back, on a real control plane (half a minute; the first time about 8)
 	@hack/demo.sh
 
-test: ## all tests, on a real control plane (about 5 minutes; the first time about 12)
+test: ## all tests, on a real control plane (about 2 minutes; the first time about 10)
 	@hack/test.sh
 
-lint: ## formatting, clippy, licences (a minute; the first time about 5)
+lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh
 
 bench: ## the benchmarks, on a real control plane

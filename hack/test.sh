@@ -12,7 +12,7 @@ controlplane/build.sh >"$MHSM_CACHE/controlplane.log" 2>&1 &
 plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
 
-say "the tests: compiling (usually 6 minutes cold, under one warm)"
+say "the tests: compiling (usually 5 minutes cold, under one warm)"
 cargo test --workspace --locked --no-run --quiet
 say "the control plane: waiting for it"
 if ! wait $plane; then
@@ -21,6 +21,6 @@ if ! wait $plane; then
   exit 1
 fi
 trap - EXIT
-say "the tests: running (usually 3 minutes)"
+say "the tests: running (usually a minute)"
 cargo test --workspace --locked --no-fail-fast -- "$@"
 say "all passed"
