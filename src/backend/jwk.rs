@@ -203,7 +203,7 @@ fn verify_rsa(n: &[u8], e: &[u8], digest: &[u8], signature: &[u8]) -> bool {
 /// One function a curve: their types differ, their text does not.
 mod verify_ec {
     macro_rules! curve {
-        ($name:ident) => {
+        ($name:ident, $field:literal) => {
             pub fn $name(point: &[u8], digest: &[u8], signature: &[u8]) -> bool {
                 use $name::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
                 let Ok(key) = VerifyingKey::from_sec1_bytes(point) else {
@@ -212,23 +212,20 @@ mod verify_ec {
                 let Ok(signature) = Signature::from_slice(signature) else {
                     return false;
                 };
-                key.verify_prehash(&super::widened(digest), &signature)
+                key.verify_prehash(&super::widened(digest, $field), &signature)
                     .is_ok()
             }
         };
     }
-    curve!(p256);
-    curve!(p384);
-    curve!(p521);
+    curve!(p256, 32);
+    curve!(p384, 48);
+    curve!(p521, 66);
 }
 
-/// ECDSA reads a short digest as a number: zeros in front change nothing, and the crates want at least half a field of it (33 bytes for P-521).
-fn widened(digest: &[u8]) -> Vec<u8> {
-    if digest.len() == 32 {
-        padded(digest, 34)
-    } else {
-        digest.to_vec()
-    }
+/// ECDSA reads a short digest as a number: zeros in front change nothing, and the crates want at least half a field of
+/// it (33 bytes for P-521).
+pub(crate) fn widened(digest: &[u8], field: usize) -> Vec<u8> {
+    padded(digest, field.div_ceil(2))
 }
 
 /// Without leading zeros, as `Base64urlUInt` wants it.

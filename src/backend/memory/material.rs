@@ -3,7 +3,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::backend::{Algorithm, BackendError, PublicKey, Result, Use, jwk::padded};
+use crate::backend::{
+    Algorithm, BackendError, PublicKey, Result, Use,
+    jwk::{padded, widened},
+};
 
 /// Length of the nonce and of the tag around a simulated cipher text.
 const EDGE: usize = 16;
@@ -134,8 +137,7 @@ macro_rules! curves {
         }
 
         fn sign_ec(bytes: &[u8; 32], algorithm: Algorithm, digest: &[u8]) -> Result<Vec<u8>> {
-            // Zeros in front don't change the number that ECDSA signs; the crates want half a field of it.
-            let digest = if digest.len() == 32 { padded(digest, 34) } else { digest.to_vec() };
+            let digest = widened(digest, algorithm.bytes());
             let failed = |_| BackendError::NotSupported("a digest of that length".to_owned());
             match algorithm {
                 $(Algorithm::$algorithm => {

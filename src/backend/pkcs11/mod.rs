@@ -1,1 +1,539 @@
-//! PKCS#11 modules: the embedded one (kryoptic), or any by path.
+//! A PKCS#11 module as a backend: the embedded one ([`embedded`]), or any by path ([`external`]). Both are driven through
+//! the same ordinary interface.
+//!
+//! What is done is proved by trying, never by reading a flag back (`proof`). All of a token's calls go through one
+//! session behind one mutex. A login holds for the whole process, so tests and operators share a store only by its lock file.
+
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod error;
+pub mod external;
+mod objects;
+mod pins;
+mod proof;
+mod slots;
+mod token;
+
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cryptoki::{
+    context::Pkcs11,
+    mechanism::Mechanism,
+    object::{Attribute, KeyType, ObjectHandle},
+    session::Session,
+    slot::Slot,
+};
+
+pub use pins::{Pin, PinError, Pins, SO_PIN_FILE, USER_PIN_FILE};
+
+use super::{
+    Access, Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
+    ObjectFacts, Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
+    ledger::{Ledger, LedgerError},
+};
+use error::{Fault, translate};
+use objects::Found;
+use slots::Slots;
+use token::{Refusal, Token};
+
+/// Every operation scans a token of kryoptic's: beyond this many keys it gets slow.
+pub const MAX_KEYS: usize = 1000;
+
+/// Why a backend was not opened. Each sentence names the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "the folder {0} is in use by another process: a store has one owner at a time; stop that process, or name another folder"
+    )]
+    InUse(String),
+    #[error("this process has opened an embedded store already: there can be one only")]
+    SecondStore,
+    #[error("the records do not say which tokens must stay: {0}")]
+    Records(String),
+    #[error(
+        "the path {0} cannot be written into the module's configuration: use one of plain UTF-8"
+    )]
+    Path(String),
+    #[error("{0}: {1}")]
+    Io(String, io::Error),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    #[error("the PKCS#11 module: {0}")]
+    Module(BackendError),
+}
+
+/// A backend behind a PKCS#11 module.
+pub struct Module {
+    context: Pkcs11,
+    pins: Pins,
+    ledger: Ledger,
+    slots: Box<dyn Slots>,
+    max_keys: usize,
+    tokens: Mutex<HashMap<TokenRef, Arc<Mutex<Token>>>>,
+    /// C_InitToken on one slot at a time.
+    making: Mutex<()>,
+    /// Held until the last user of the store is gone.
+    _lock: File,
+}
+
+/// No core dump of this process, and no other process of the same user may look into it: PINs and keys are in its memory.
+pub fn harden() -> io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> std::result::Result<(), OpenError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| OpenError::Io(folder.display().to_string(), error))
+}
+
+/// Takes the store's lock; the kernel gives it back when the process ends, however it ends.
+fn lock(folder: &Path) -> std::result::Result<File, OpenError> {
+    make_folder(folder)?;
+    let path = folder.join("lock");
+    let io = |error| OpenError::Io(path.display().to_string(), error);
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+/// A panic left no half-made state behind these mutexes: what they guard is looked at again before each use.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn handle_of(handle: Handle) -> ObjectHandle {
+    // SAFETY: a handle is a number that the module looks up; one that it does not know is answered with an error.
+    unsafe { ObjectHandle::new_from_raw(handle.0) }
+}
+
+impl Module {
+    /// All tokens of that label: slot and serial.
+    fn find(&self, label: &TokenLabel) -> Result<Vec<(Slot, String)>> {
+        if let Some(reason) = self.slots.damaged(label) {
+            return Err(BackendError::Unavailable(reason));
+        }
+        let mut found = Vec::new();
+        let mut silent = None;
+        for slot in self.context.get_slots_with_token().map_err(translate)? {
+            if self.slots.is_retired(slot) {
+                continue;
+            }
+            match self.context.get_token_info(slot) {
+                Ok(info) if info.token_initialized() && info.label() == label.0 => {
+                    found.push((slot, info.serial_number().to_owned()));
+                }
+                Ok(_) => {}
+                Err(error) => silent = Some(translate(error)),
+            }
+        }
+        match silent {
+            // It may be the one that does not answer.
+            Some(error) if found.is_empty() => Err(BackendError::Unavailable(error.to_string())),
+            _ => Ok(found),
+        }
+    }
+
+    /// The one token of that label. Two are for a person to sort out.
+    fn only(&self, label: &TokenLabel) -> Result<Option<(Slot, TokenRef)>> {
+        let mut found = self.find(label)?;
+        if found.len() > 1 {
+            return Err(BackendError::Unavailable(format!(
+                "{} tokens carry the label {}",
+                found.len(),
+                label.0
+            )));
+        }
+        Ok(found.pop().map(|(slot, serial)| {
+            (
+                slot,
+                TokenRef {
+                    label: label.clone(),
+                    serial,
+                },
+            )
+        }))
+    }
+
+    /// The slot in which a token is now: label and serial agree.
+    fn locate(&self, token: &TokenRef, known: Option<Slot>) -> Result<Slot> {
+        let agrees = |slot: &Slot| {
+            let info = self.context.get_token_info(*slot);
+            let agrees = info
+                .is_ok_and(|it| it.label() == token.label.0 && it.serial_number() == token.serial);
+            agrees && !self.slots.is_retired(*slot)
+        };
+        if let Some(slot) = known.filter(agrees) {
+            return Ok(slot);
+        }
+        let found = self.find(&token.label)?;
+        let slot = found
+            .into_iter()
+            .find(|(_, serial)| *serial == token.serial)
+            .map(|(slot, _)| slot);
+        slot.ok_or_else(|| {
+            BackendError::NotThere(format!(
+                "token {} with serial {}",
+                token.label.0, token.serial
+            ))
+        })
+    }
+
+    /// Runs `act` with the token's state, found and locked.
+    fn with_token<T>(
+        &self,
+        token: &TokenRef,
+        act: impl FnOnce(&mut Token, Slot) -> Result<T>,
+    ) -> Result<T> {
+        let state = Arc::clone(locked(&self.tokens).entry(token.clone()).or_default());
+        let mut state = locked(&state);
+        let slot = self.locate(token, state.slot)?;
+        state.slot = Some(slot);
+        act(&mut state, slot)
+    }
+
+    /// Runs `act` in the token's session, logged in as user.
+    fn session<T>(
+        &self,
+        token: &TokenRef,
+        act: impl FnOnce(&Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.with_token(token, |state, slot| {
+            state.run(&self.context, slot, &self.pins, act)
+        })
+    }
+
+    fn facts(&self, token: &TokenRef) -> Result<TokenFacts> {
+        let refusal = self.with_token(token, |state, slot| {
+            state.login(&self.context, slot, &self.pins)
+        })?;
+        let access = if refusal.is_none() {
+            Access::Open
+        } else {
+            Access::Refused
+        };
+        Ok(TokenFacts {
+            label: token.label.clone(),
+            serial: token.serial.clone(),
+            access,
+        })
+    }
+
+    /// Fails unless no key object is left in the token.
+    fn must_be_empty(&self, token: &TokenRef) -> Result<()> {
+        let left = match self.session(token, objects::keys) {
+            // Its PIN is kept nowhere; what is in it can be seen only with another one.
+            Err(BackendError::Sealed) => {
+                self.open_for_destruction(token)?;
+                self.session(token, objects::keys)?
+            }
+            looked => looked?,
+        };
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(BackendError::Unavailable(format!(
+            "token {} still holds {} key objects",
+            token.label.0,
+            left.len()
+        )))
+    }
+
+    /// The live object that a use needs, from memory or by a search.
+    fn live(
+        state: &mut Token,
+        session_of: impl FnOnce(&mut Token) -> Result<Vec<Found>>,
+        id: MaterialId,
+        what: &Use,
+    ) -> Result<(Class, ObjectHandle, KeyType)> {
+        let wanted = |class: Class| {
+            class == Class::Secret
+                || (class == Class::Public) == matches!(what, Use::Encrypt { .. })
+        };
+        for class in [Class::Private, Class::Public, Class::Secret] {
+            if let Some((handle, key_type)) = state.live.get(&(id, class)).filter(|_| wanted(class))
+            {
+                return Ok((class, *handle, *key_type));
+            }
+        }
+        let found = session_of(state)?;
+        if found.is_empty() {
+            return Err(BackendError::NotThere(format!("key {id}")));
+        }
+        let live = found
+            .iter()
+            .find(|it| it.mark == Some(Mark::Live) && wanted(it.class));
+        let live = live.ok_or(BackendError::Refused)?;
+        state
+            .live
+            .insert((id, live.class), (live.handle, live.key_type));
+        Ok((live.class, live.handle, live.key_type))
+    }
+}
+
+impl HsmBackend for Module {
+    fn records(&self) -> Result<Vec<Stored>> {
+        self.ledger.records()
+    }
+
+    fn read(&self, id: &str) -> Result<Vec<Stored>> {
+        self.ledger.read(id)
+    }
+
+    fn write(&self, stored: &Stored) -> Result<()> {
+        self.ledger.write(stored)
+    }
+
+    fn forget(&self, id: &str, generation: u64) -> Result<()> {
+        self.ledger.forget(id, generation)
+    }
+
+    fn revision(&self) -> Result<u64> {
+        self.ledger.revision()
+    }
+
+    fn note_revision(&self, revision: u64) -> Result<()> {
+        self.ledger.note_revision(revision)
+    }
+
+    fn token(&self, label: &TokenLabel) -> Result<Option<TokenFacts>> {
+        match self.only(label)? {
+            Some((_, token)) => self.facts(&token).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn create_token(&self, label: &TokenLabel) -> Result<TokenFacts> {
+        let is_plain = label
+            .0
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        if label.0.is_empty() || label.0.len() > 32 || !is_plain {
+            let text = "a token's label has 1 to 32 letters, digits or hyphens";
+            return Err(BackendError::NotSupported(text.to_owned()));
+        }
+        let _alone = locked(&self.making);
+        if self.only(label)?.is_none() {
+            let slot = self.slots.fresh(&self.context, label)?;
+            if let Err(error) = self.context.init_token(slot, self.pins.so.auth(), &label.0) {
+                self.slots.discard(slot);
+                return Err(translate(error));
+            }
+        }
+        let (_, token) = self.only(label)?.ok_or_else(|| {
+            BackendError::Unavailable(format!(
+                "the token {} does not show after C_InitToken",
+                label.0
+            ))
+        })?;
+        self.with_token(&token, |state, slot| {
+            match state.login(&self.context, slot, &self.pins)? {
+                // Made just now, or by somebody who died before this.
+                Some(Refusal::NeverSet) => state.unseal(&self.context, slot, &self.pins),
+                _ => Ok(()),
+            }
+        })?;
+        self.facts(&token)
+    }
+
+    fn seal_token(&self, token: &TokenRef) -> Result<()> {
+        self.with_token(token, |state, slot| {
+            state.seal(&self.context, slot, &self.pins)
+        })
+    }
+
+    fn unseal_token(&self, token: &TokenRef) -> Result<()> {
+        self.with_token(token, |state, slot| {
+            state.unseal(&self.context, slot, &self.pins)
+        })
+    }
+
+    fn open_for_destruction(&self, token: &TokenRef) -> Result<()> {
+        self.with_token(token, |state, slot| {
+            state.hold(&self.context, slot, &self.pins)
+        })
+    }
+
+    fn release_token(&self, token: &TokenRef) -> Result<()> {
+        self.must_be_empty(token)?;
+        self.with_token(token, |state, slot| {
+            *state = Token::default();
+            self.slots.release(&self.context, slot, &self.pins.so)
+        })?;
+        locked(&self.tokens).remove(token);
+        Ok(())
+    }
+
+    fn objects(
+        &self,
+        token: &TokenRef,
+        ids: &[MaterialId],
+        depth: Depth,
+    ) -> Result<Vec<ObjectFacts>> {
+        self.session(token, |session| {
+            let mut facts = Vec::new();
+            for id in ids {
+                let found = objects::with_id(session, *id)?;
+                let publics: Vec<_> = found.iter().filter_map(|it| it.public.clone()).collect();
+                for object in &found {
+                    let shown = match depth {
+                        Depth::Labels => None,
+                        Depth::Proof => Some(proof::show(session, object, &publics)?),
+                    };
+                    let mark = object.mark.ok_or_else(|| foreign_label(object.id))?;
+                    facts.push(object_facts(object, mark, shown));
+                }
+            }
+            Ok(facts)
+        })
+    }
+
+    fn inventory(&self, token: &TokenRef) -> Result<Vec<ObjectFacts>> {
+        let found = self.session(token, objects::keys)?;
+        Ok(found
+            .iter()
+            .filter_map(|it| it.mark.map(|mark| object_facts(it, mark, None)))
+            .collect())
+    }
+
+    fn generate(&self, token: &TokenRef, id: MaterialId, algorithm: Algorithm) -> Result<()> {
+        self.session(token, |session| {
+            let keys = objects::keys(session)?;
+            if keys.iter().filter(|it| it.class != Class::Public).count() >= self.max_keys {
+                let text = format!("an HSM holds {} keys at most", self.max_keys);
+                return Err(BackendError::Full(text).into());
+            }
+            let shape = objects::shape(algorithm)?;
+            if algorithm.kty() == "oct" {
+                let template = [objects::born(id, Class::Secret, KeyType::AES), shape].concat();
+                session.generate_key(&Mechanism::AesKeyGen, &template)?;
+                return Ok(());
+            }
+            let (mechanism, key_type) = match algorithm.kty() {
+                "RSA" => (Mechanism::RsaPkcsKeyPairGen, KeyType::RSA),
+                _ => (Mechanism::EccKeyPairGen, KeyType::EC),
+            };
+            let public = [objects::born(id, Class::Public, key_type), shape].concat();
+            let private = objects::born(id, Class::Private, key_type);
+            session.generate_key_pair(&mechanism, &public, &private)?;
+            Ok(())
+        })
+    }
+
+    fn publish(&self, token: &TokenRef, handle: Handle) -> Result<()> {
+        self.session(token, |session| {
+            let object = readable(session, handle_of(handle))?;
+            match object.mark {
+                Some(Mark::Live) => Ok(()),
+                Some(Mark::Pending) => {
+                    let label = objects::label(Mark::Live, object.id);
+                    Ok(session.update_attributes(object.handle, &[Attribute::Label(label)])?)
+                }
+                Some(Mark::Deleted) | None => Err(BackendError::Refused.into()),
+            }
+        })
+    }
+
+    fn copy(&self, token: &TokenRef, original: Handle, mark: Mark) -> Result<Handle> {
+        if mark == Mark::Pending {
+            return Err(BackendError::NotSupported("a pending copy".to_owned()));
+        }
+        self.session(token, |session| {
+            let object = readable(session, handle_of(original))?;
+            let mut template = vec![
+                Attribute::Token(true),
+                Attribute::Label(objects::label(mark, object.id)),
+            ];
+            template.extend(objects::usage(
+                object.class,
+                object.key_type,
+                mark == Mark::Live,
+            ));
+            let copy = session.copy_object(object.handle, &template)?;
+            Ok(Handle(copy.handle()))
+        })
+    }
+
+    fn destroy(&self, token: &TokenRef, handle: Handle) -> Result<()> {
+        let handle = handle_of(handle);
+        self.with_token(token, |state, slot| {
+            state.live.retain(|_, (live, _)| *live != handle);
+            let destroy = |session: &Session| Ok(session.destroy_object(handle)?);
+            state.run(&self.context, slot, &self.pins, destroy)
+        })
+    }
+
+    fn use_key(&self, token: &TokenRef, id: MaterialId, what: &Use) -> Result<Vec<u8>> {
+        self.with_token(token, |state, slot| {
+            // The second round is for a live object that was sealed and recovered since: a copy with another handle.
+            for remembered in [true, false] {
+                let search = |state: &mut Token| {
+                    state.run(&self.context, slot, &self.pins, |session| {
+                        objects::with_id(session, id)
+                    })
+                };
+                if state.login(&self.context, slot, &self.pins)?.is_some() {
+                    return Err(BackendError::Sealed);
+                }
+                let (class, handle, key_type) = Self::live(state, search, id, what)?;
+                let used = state.run(&self.context, slot, &self.pins, |session| {
+                    proof::act(session, handle, key_type, what)
+                });
+                match used {
+                    Err(BackendError::DeadHandle) if remembered => state.live.remove(&(id, class)),
+                    used => return used,
+                };
+            }
+            Err(BackendError::DeadHandle)
+        })
+    }
+}
+
+fn readable(session: &Session, handle: ObjectHandle) -> std::result::Result<Found, Fault> {
+    let object = objects::read(session, handle)?;
+    object
+        .ok_or_else(|| BackendError::NotThere("a key of ours behind that handle".to_owned()).into())
+}
+
+fn foreign_label(id: MaterialId) -> Fault {
+    BackendError::Unavailable(format!(
+        "an object of key {id} carries a label that is not ours"
+    ))
+    .into()
+}
+
+fn object_facts(object: &Found, mark: Mark, shown: Option<proof::Shown>) -> ObjectFacts {
+    let (usable, proved) = shown.map_or((None, None), |it| (Some(it.usable), it.proved));
+    ObjectFacts {
+        handle: Handle(object.handle.handle()),
+        id: object.id,
+        class: object.class,
+        mark,
+        usable,
+        proved,
+        public: object.public.clone(),
+    }
+}
