@@ -146,12 +146,13 @@ impl Cluster {
             })
             .unwrap_or_default()
     }
+}
 
-    /// The uid of kube-system, which names the cluster.
-    pub async fn id(&self) -> Result<Option<String>, kube::Error> {
-        Ok(Api::<Namespace>::all(self.client.clone())
-            .get_opt("kube-system")
-            .await?
-            .and_then(|found| found.meta().uid.clone()))
-    }
+/// The uid of kube-system, which names the cluster.
+pub async fn id(client: &Client) -> Result<Option<String>, kube::Error> {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    Ok(namespaces
+        .get_opt("kube-system")
+        .await?
+        .and_then(|found| found.meta().uid.clone()))
 }

@@ -1,9 +1,12 @@
 //! Identities derived from uid and version: unique, never reused, and the same for whoever goes on.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
-use crate::backend::{self, TokenLabel};
-use crate::softdelete::{self, MaterialId, RecordId, Uid};
+use super::encoding;
+use crate::backend::{self, Stored, TokenLabel};
+use crate::softdelete::{self, Kind, MaterialId, RecordId, RecordState, Uid};
 
 /// The record of what was created with this uid. Of an HSM this is the hsmId and its token's label.
 pub fn record_id(uid: &Uid) -> RecordId {
@@ -34,6 +37,25 @@ pub fn backend_id(id: &MaterialId) -> Option<backend::MaterialId> {
 
 pub fn fingerprint(of: &backend::Fingerprint) -> softdelete::Fingerprint {
     softdelete::Fingerprint(of.to_string())
+}
+
+/// The labels of the tokens that records speak of: a file of such a label is never moved aside. A record of a version that is not known stops the start:
+/// an older operator must not work on a newer one's store.
+pub fn tokens_to_keep(records: &[Stored]) -> Result<BTreeSet<String>, String> {
+    let mut labels = BTreeSet::new();
+    for stored in records {
+        let record = encoding::decode(&stored.bytes).map_err(|error| {
+            format!(
+                "{} is {error}; start the operator that wrote it, or a newer one",
+                stored.id
+            )
+        })?;
+        let may_be_torn = matches!(record.state, RecordState::Creating | RecordState::Tombstone);
+        if record.kind() == Kind::Hsm && !may_be_torn {
+            labels.insert(token_label(&record.id).0);
+        }
+    }
+    Ok(labels)
 }
 
 fn derive(uid: &Uid, version: i32) -> [u8; 16] {
