@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use managed_hsm_operator::api;
+use managed_hsm_operator::backend::pkcs11;
 use managed_hsm_operator::config::args::{Cli, Command, RunArgs};
 use managed_hsm_operator::config::{Config, Surroundings};
 use managed_hsm_operator::{run, telemetry};
@@ -52,6 +53,7 @@ fn operate(args: RunArgs) -> Result<u8, Failure> {
     let config = config(args)?;
     let failed = |error: &dyn std::error::Error| (FAILED, error.to_string());
     telemetry::init(config.log_format).map_err(|error| failed(&error))?;
+    pkcs11::harden().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(&error))?;
     let ended = runtime.block_on(run::run(config));
     // Whatever still hangs in a module must not keep the process from ending.

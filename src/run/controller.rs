@@ -8,7 +8,8 @@ use crate::backend::HsmBackend;
 use crate::backend::TokenLabel;
 use crate::backend::pkcs11::OpenError;
 use crate::backend::pool::Pool;
-use crate::config::{Backend, Config, Store};
+use crate::config::Config;
+use crate::config::backends::{Backend, Store};
 use crate::controller::{self, Failure, Parts, queue};
 use crate::plan::{Settings, ids};
 use crate::softdelete::Uid;
@@ -27,6 +28,7 @@ pub(super) enum ControllerError {
         "the backend {0} is a PKCS#11 module by path, which this version cannot open yet; use the embedded one"
     )]
     NotYet(String),
+    #[cfg(not(feature = "embedded"))]
     #[error(
         "the backend {0} needs the embedded soft token, which this executable was built without"
     )]
