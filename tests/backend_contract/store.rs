@@ -29,7 +29,7 @@ pub fn shared() -> &'static Module {
 }
 
 fn config(folder: &Path) -> embedded::Config {
-    embedded::Config::new(folder.join("data"), folder.join("pins"))
+    embedded::Config::new(folder.join("data"), &folder.join("pins"))
 }
 
 fn open(folder: &Path, keep: &[TokenLabel]) -> Result<Module, OpenError> {
@@ -78,6 +78,8 @@ fn child() {
         "full" => full(Path::new(&folder)),
         "keeping" => keeping(Path::new(&folder), &argument),
         "killed" => killed(Path::new(&folder)),
+        "half made" => half_made(Path::new(&folder), &argument),
+        "hardened" => hardened(),
         "large" => large(Path::new(&folder)),
         "unsaid" => embedded::open(&config(Path::new(&folder)), |_| {
             Err("a newer encoding".to_owned())
@@ -425,4 +427,65 @@ fn large(folder: &Path) -> String {
 fn large_rsa_keys_come_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(said(&play("large", folder.path(), "")), "same");
+}
+
+/// A token whose maker died between C_InitToken and C_InitPIN.
+fn half_made(folder: &Path, made: &str) -> String {
+    let words: Vec<&str> = made.split(' ').collect();
+    let (open_label, shut_label) = (
+        TokenLabel(words[0].to_owned()),
+        TokenLabel(words[6].to_owned()),
+    );
+    let file = folder.join(format!("data/slots/{}.sqlite3", open_label.0));
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let removed = connection.execute("DELETE FROM meta WHERE value = 'USER'", []);
+    assert!(removed.unwrap() > 0);
+    drop(connection);
+    let backend = open(folder, &[]).unwrap();
+    let access = |label: &TokenLabel| backend.token(label).unwrap().unwrap().access;
+    assert_eq!(access(&open_label), Access::Refused);
+    let finished = backend.create_token(&open_label).unwrap();
+    assert_eq!(
+        (finished.access, finished.serial.as_str()),
+        (Access::Open, words[1])
+    );
+    // A sealed one is none of these: asking for it opens nothing.
+    assert_eq!(
+        backend.create_token(&shut_label).unwrap().access,
+        Access::Refused
+    );
+    "finished".to_owned()
+}
+
+#[test]
+fn a_token_that_was_half_made_is_finished_by_whoever_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = said(&play("make", folder.path(), ""));
+    assert_eq!(said(&play("half made", folder.path(), &made)), "finished");
+}
+
+/// What the kernel says of a hardened process.
+fn hardened() -> String {
+    let limit = || {
+        let limits = fs::read_to_string("/proc/self/limits").unwrap();
+        let core = limits.lines().find(|it| it.starts_with("Max core file"));
+        core.unwrap()
+            .split_whitespace()
+            .skip(4)
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    managed_hsm_operator::backend::pkcs11::harden().unwrap();
+    let dumpable = rustix::process::dumpable_behavior().unwrap();
+    format!("{} {dumpable:?}", limit())
+}
+
+#[test]
+fn a_hardened_process_leaves_no_core_dump() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(
+        said(&play("hardened", folder.path(), "")),
+        "0 0 NotDumpable"
+    );
 }

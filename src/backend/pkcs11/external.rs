@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::Mutex};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 
-use super::{MAX_KEYS, Module, OpenError, Pins, error::translate, lock, slots::Provisioned};
+use super::{
+    MAX_KEYS, Module, OpenError, PinPaths, Pins, error::translate, lock, slots::Provisioned,
+};
 use crate::backend::ledger::Ledger;
 
 /// Where a module and what belongs to it lie.
@@ -14,15 +16,15 @@ pub struct Config {
     pub library: PathBuf,
     /// Lock and ledger.
     pub data_dir: PathBuf,
-    /// `so-pin` and `user-pin`: they must be there, since the module may hold tokens that nobody here knows of.
-    pub pin_dir: PathBuf,
+    /// They must be there, since the module may hold tokens that nobody here knows of.
+    pub pins: PinPaths,
 }
 
 /// Opens a module.
 pub fn open(config: &Config) -> Result<Module, OpenError> {
     let lock = lock(&config.data_dir)?;
     let ledger = Ledger::open(&config.data_dir.join("ledger.db"))?;
-    let pins = Pins::open(&config.pin_dir, false)?;
+    let pins = Pins::open(&config.pins, false)?;
     let module = |error| OpenError::Module(translate(error));
     let context = Pkcs11::new(&config.library).map_err(module)?;
     context

@@ -31,7 +31,7 @@ use cryptoki::{
     slot::Slot,
 };
 
-pub use pins::{Pin, PinError, Pins, SO_PIN_FILE, USER_PIN_FILE};
+pub use pins::{Pin, PinError, PinPaths, Pins, SO_PIN_FILE, USER_PIN_FILE};
 
 use super::{
     Access, Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
@@ -208,9 +208,13 @@ impl Module {
         token: &TokenRef,
         act: impl FnOnce(&mut Token, Slot) -> Result<T>,
     ) -> Result<T> {
-        let state = Arc::clone(locked(&self.tokens).entry(token.clone()).or_default());
-        let mut state = locked(&state);
-        let slot = self.locate(token, state.slot)?;
+        let shared = Arc::clone(locked(&self.tokens).entry(token.clone()).or_default());
+        let mut state = locked(&shared);
+        let located = self.locate(token, state.slot);
+        if let Err(BackendError::NotThere(_)) = located {
+            locked(&self.tokens).remove(token);
+        }
+        let slot = located?;
         state.slot = Some(slot);
         act(&mut state, slot)
     }

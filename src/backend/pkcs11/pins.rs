@@ -12,9 +12,26 @@ use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-/// The file names in the PIN folder.
+/// The file names in a PIN folder.
 pub const SO_PIN_FILE: &str = "so-pin";
 pub const USER_PIN_FILE: &str = "user-pin";
+
+/// Where the two PINs of a backend lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinPaths {
+    pub so: PathBuf,
+    pub user: PathBuf,
+}
+
+impl PinPaths {
+    /// Both in one folder, under their usual names.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            so: folder.join(SO_PIN_FILE),
+            user: folder.join(USER_PIN_FILE),
+        }
+    }
+}
 
 /// Letters and digits that nobody mistakes for each other: 5 bits each.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -68,19 +85,16 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Reads both from `folder`. Where one is missing and `may_make` says that no token needs it yet, a new one is written.
-    pub fn open(folder: &Path, may_make: bool) -> Result<Pins, PinError> {
-        let pin = |name: &str| {
-            let path = folder.join(name);
-            match read(&path)? {
-                Some(pin) => Ok(pin),
-                None if may_make => make(folder, &path),
-                None => Err(PinError::Missing(path.display().to_string())),
-            }
+    /// Reads both. Where one is missing and `may_make` says that no token needs it yet, a new one is written.
+    pub fn open(paths: &PinPaths, may_make: bool) -> Result<Pins, PinError> {
+        let pin = |path: &Path| match read(path)? {
+            Some(pin) => Ok(pin),
+            None if may_make => make(path),
+            None => Err(PinError::Missing(path.display().to_string())),
         };
         Ok(Pins {
-            so: pin(SO_PIN_FILE)?,
-            user: pin(USER_PIN_FILE)?,
+            so: pin(&paths.so)?,
+            user: pin(&paths.user)?,
         })
     }
 }
@@ -100,8 +114,9 @@ fn read(path: &Path) -> Result<Option<Pin>, PinError> {
 }
 
 /// Whole or absent, and on disk before any token is made with it.
-fn make(folder: &Path, path: &PathBuf) -> Result<Pin, PinError> {
+fn make(path: &Path) -> Result<Pin, PinError> {
     let pin = Pin::random();
+    let folder = path.parent().unwrap_or(Path::new("."));
     let written = || -> io::Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -136,8 +151,8 @@ mod tests {
     fn the_first_start_makes_pins_that_only_the_owner_reads() {
         let folder = tempfile::tempdir().unwrap();
         let pins = folder.path().join("pins");
-        let made = Pins::open(&pins, true).unwrap();
-        let again = Pins::open(&pins, false).unwrap();
+        let made = Pins::open(&PinPaths::in_folder(&pins), true).unwrap();
+        let again = Pins::open(&PinPaths::in_folder(&pins), false).unwrap();
         for (name, made, again) in [
             (SO_PIN_FILE, &made.so, &again.so),
             (USER_PIN_FILE, &made.user, &again.user),
@@ -157,7 +172,7 @@ mod tests {
     #[test]
     fn a_missing_pin_is_never_made_anew_where_tokens_need_it() {
         let folder = tempfile::tempdir().unwrap();
-        let refused = Pins::open(folder.path(), false).unwrap_err();
+        let refused = Pins::open(&PinPaths::in_folder(folder.path()), false).unwrap_err();
         assert!(matches!(refused, PinError::Missing(_)));
         assert!(refused.to_string().contains(SO_PIN_FILE));
     }
@@ -168,11 +183,11 @@ mod tests {
         fs::write(folder.path().join(SO_PIN_FILE), "correct horse\n").unwrap();
         fs::write(folder.path().join(USER_PIN_FILE), "short\n").unwrap();
         assert!(matches!(
-            Pins::open(folder.path(), true),
+            Pins::open(&PinPaths::in_folder(folder.path()), true),
             Err(PinError::Unusable(_))
         ));
         fs::write(folder.path().join(USER_PIN_FILE), "battery staple").unwrap();
-        let pins = Pins::open(folder.path(), true).unwrap();
+        let pins = Pins::open(&PinPaths::in_folder(folder.path()), true).unwrap();
         assert_eq!(pins.so.0.expose_secret(), "correct horse");
     }
 

@@ -28,7 +28,9 @@ use kryoptic_lib::{
     pkcs11::{CK_FUNCTION_LIST_PTR_PTR, CK_RV},
 };
 
-use super::{MAX_KEYS, Module, OpenError, Pin, Pins, error::translate, lock, locked, slots::Slots};
+use super::{
+    MAX_KEYS, Module, OpenError, Pin, PinPaths, Pins, error::translate, lock, locked, slots::Slots,
+};
 use crate::backend::{BackendError, Result, Stored, TokenLabel, ledger::Ledger};
 use files::{Files, Survey};
 
@@ -40,8 +42,8 @@ pub const MAX_TOKENS: usize = 256;
 pub struct Config {
     /// Slots, ledger, lock.
     pub data_dir: PathBuf,
-    /// `so-pin` and `user-pin`. Made on the first start.
-    pub pin_dir: PathBuf,
+    /// Made on the first start.
+    pub pins: PinPaths,
     pub max_tokens: usize,
     /// In each token.
     pub max_keys: usize,
@@ -49,10 +51,10 @@ pub struct Config {
 
 impl Config {
     /// With the usual limits.
-    pub fn new(data_dir: impl Into<PathBuf>, pin_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(data_dir: impl Into<PathBuf>, pin_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.into(),
-            pin_dir: pin_dir.into(),
+            pins: PinPaths::in_folder(pin_dir),
             max_tokens: MAX_TOKENS,
             max_keys: MAX_KEYS,
         }
@@ -83,7 +85,7 @@ pub fn open(
     let records = ledger.records().map_err(OpenError::Module)?;
     let keep = keep(&records).map_err(OpenError::Records)?;
     let survey = files::survey(&config.data_dir, &keep)?;
-    let pins = Pins::open(&config.pin_dir, survey.is_empty())?;
+    let pins = Pins::open(&config.pins, survey.is_empty())?;
     if OPENED.swap(true, Ordering::SeqCst) {
         return Err(OpenError::SecondStore);
     }
