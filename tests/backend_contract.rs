@@ -1,13 +1,15 @@
-//! The backend's contract, on the reference and on the embedded module alike; and what only a store on disk can show.
+//! The backend's contract, on the reference, the embedded module and SoftHSM alike; and what only a store on disk can show.
 
 #[path = "backend_contract/contract.rs"]
 mod contract;
+#[path = "backend_contract/softhsm.rs"]
+mod softhsm;
 #[cfg(feature = "embedded")]
 #[path = "backend_contract/store.rs"]
 mod store;
 
 /// Each test of the contract, on each backend.
-macro_rules! on_both {
+macro_rules! on_all {
     ($($test:ident),* $(,)?) => {
         mod memory {
             use managed_hsm_operator::backend::memory::MemoryBackend;
@@ -17,10 +19,13 @@ macro_rules! on_both {
         mod kryoptic {
             $(#[test] fn $test() { super::contract::$test(super::store::shared()); })*
         }
+        /// For the module that a process of its own drives.
+        pub const CONTRACT: &[(&str, fn(&dyn managed_hsm_operator::backend::HsmBackend))] =
+            &[$((stringify!($test), contract::$test)),*];
     };
 }
 
-on_both!(
+on_all!(
     a_token_is_made_once,
     a_token_is_found_by_label_and_serial_together,
     what_is_not_there_is_said_to_be_not_there,

@@ -18,6 +18,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// They must be there, since the module may hold tokens that nobody here knows of.
     pub pins: PinPaths,
+    /// One call at a time in the whole module, as SoftHSM needs it; else one at a time in each token.
+    pub one_at_a_time: bool,
 }
 
 /// Opens a module.
@@ -38,6 +40,7 @@ pub fn open(config: &Config) -> Result<Module, OpenError> {
         max_keys: MAX_KEYS,
         tokens: Mutex::default(),
         making: Mutex::default(),
+        alone: config.one_at_a_time.then(Mutex::default),
         _lock: lock,
     })
 }

@@ -81,6 +81,8 @@ pub struct Module {
     tokens: Mutex<HashMap<TokenRef, Arc<Mutex<Token>>>>,
     /// C_InitToken on one slot at a time.
     making: Mutex<()>,
+    /// Where the module bears one call at a time only.
+    alone: Option<Mutex<()>>,
     /// Held until the last user of the store is gone.
     _lock: File,
 }
@@ -215,6 +217,7 @@ impl Module {
             locked(&self.tokens).remove(token);
         }
         let slot = located?;
+        let _alone = self.alone.as_ref().map(locked);
         state.slot = Some(slot);
         act(&mut state, slot)
     }
@@ -339,9 +342,10 @@ impl HsmBackend for Module {
             let text = "a token's label has 1 to 32 letters, digits or hyphens";
             return Err(BackendError::NotSupported(text.to_owned()));
         }
-        let _alone = locked(&self.making);
+        let _making = locked(&self.making);
         if self.only(label)?.is_none() {
             let slot = self.slots.fresh(&self.context, label)?;
+            let _alone = self.alone.as_ref().map(locked);
             if let Err(error) = self.context.init_token(slot, self.pins.so.auth(), &label.0) {
                 self.slots.discard(slot);
                 return Err(translate(error));

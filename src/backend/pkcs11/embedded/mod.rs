@@ -102,6 +102,7 @@ pub fn open(
         max_keys: config.max_keys,
         tokens: Mutex::default(),
         making: Mutex::default(),
+        alone: None,
         _lock: lock,
     })
 }
