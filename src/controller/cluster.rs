@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
@@ -121,6 +122,23 @@ impl Cluster {
             Source::Cache => Ok(self.cached(Watched::Namespace, None, name)),
             Source::Live => self.global(Watched::Namespace).get_opt(name).await,
         }
+    }
+
+    /// Whether absence of that kind means anything: its definition is there and stays. A definition that terminates has its objects swept, and a NotFound looks
+    /// like any other.
+    pub async fn definition_stays(&self, of: Watched) -> Result<bool, kube::Error> {
+        let resource = of.resource();
+        let name = format!("{}.{}", resource.plural, resource.group);
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let Some(found) = definitions.get_opt(&name).await? else {
+            return Ok(false);
+        };
+        let conditions = found.status.and_then(|status| status.conditions);
+        let is = |kind: &str| {
+            let mut all = conditions.iter().flatten();
+            all.any(|condition| condition.type_ == kind && condition.status == "True")
+        };
+        Ok(found.metadata.deletion_timestamp.is_none() && is("Established") && !is("Terminating"))
     }
 
     fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {

@@ -43,6 +43,9 @@ impl Effect {
             Self::ShowKey(..) => "ShowKey",
             Self::ShowRecover(..) => "ShowRecover",
             Self::ShowPurge(..) => "ShowPurge",
+            Self::CreateReceipt(_) => "CreateReceipt",
+            Self::DeleteKeyProxy(_) => "DeleteKeyProxy",
+            Self::OpenForDestruction(_) => "OpenForDestruction",
             Self::WriteRecord { .. } => "WriteRecord",
             Self::CreateToken(_) => "CreateToken",
             Self::SealToken(_) => "SealToken",
@@ -69,13 +72,21 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         }
         Effect::CreateProxy(spec) => run.create_proxy(spec).await,
         Effect::ShowProxy(at, status) => run.show(Watched::Proxy(lineage.kind), at, status).await,
-        Effect::DeleteProxy(at) => run.delete_proxy(at).await,
+        Effect::DeleteProxy(at) => run.delete_proxy(lineage.kind, at).await,
         Effect::CreateObject(snapshot) => run.create_object(snapshot).await,
         Effect::RestoreOwners(at, managers) => run.restore_owners(at, managers).await,
         Effect::ShowHsm(at, status) => run.show(Watched::Object(Kind::Hsm), at, status).await,
         Effect::ShowKey(at, status) => run.show(Watched::Object(Kind::Key), at, status).await,
         Effect::ShowRecover(at, status) => run.show(Watched::Recover, at, status).await,
         Effect::ShowPurge(at, status) => run.show(Watched::Purge, at, status).await,
+        Effect::CreateReceipt(spec) => run.create_receipt(spec).await,
+        Effect::DeleteKeyProxy(at) => run.delete_proxy(Kind::Key, at).await,
+        Effect::OpenForDestruction(token) => {
+            run.module(token.clone(), |module, token| {
+                module.open_for_destruction(&token)
+            })
+            .await
+        }
         Effect::WriteRecord { generation, record } => run.write_record(*generation, record).await,
         Effect::CreateToken(label) => {
             run.module(label.clone(), |module, label| {
@@ -167,7 +178,7 @@ impl Run<'_> {
         )
     }
 
-    async fn delete_proxy(&self, at: &At) -> Outcome {
+    async fn delete_proxy(&self, kind: Kind, at: &At) -> Outcome {
         let exact = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(at.uid.clone()),
@@ -179,9 +190,21 @@ impl Run<'_> {
             Tried::Other,
             self.context
                 .cluster
-                .proxies(self.lineage.kind)
+                .proxies(kind)
                 .delete(&at.name, &exact)
                 .await,
+        )
+    }
+
+    /// Named by the uid whose end it tells, so that it is written once.
+    async fn create_receipt(&self, spec: &api::PurgeSpec) -> Outcome {
+        let name = format!("{}.{}", spec.name, spec.uid);
+        let mut receipt = DynamicObject::new(&name, &Watched::Purge.resource());
+        receipt.data = json!({"spec": serde_json::to_value(spec)?});
+        let purges = self.context.cluster.global(Watched::Purge);
+        settle(
+            Tried::Other,
+            purges.create(&posted(api::MANAGER), &receipt).await,
         )
     }
 

@@ -54,6 +54,10 @@ pub enum Failure {
     Convert(#[from] convert::ConvertError),
     #[error("a value that is no JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(
+        "the definition of {0} is not there or is being deleted, so that an absent object proves nothing; apply the operator's CRDs again, and this goes on by itself"
+    )]
+    DefinitionGone(String),
     #[error("the {0} ended, which it never should")]
     WatchEnded(String),
     #[error("the ledger changes faster than it can be looked at")]
@@ -68,14 +72,16 @@ impl Failure {
             Self::Convert(_) | Self::Json(_) => "malformed",
             Self::Moving => "raced",
             Self::WatchEnded(_) => "watch",
+            Self::DefinitionGone(_) => "definition",
         }
     }
 
     fn backoff(&self) -> Backoff {
         match self {
-            Self::Backend(BackendError::Pin(_)) | Self::Convert(_) | Self::Json(_) => {
-                Backoff::LATER
-            }
+            Self::Backend(BackendError::Pin(_))
+            | Self::Convert(_)
+            | Self::Json(_)
+            | Self::DefinitionGone(_) => Backoff::LATER,
             Self::Cluster(_) | Self::Backend(_) | Self::Moving | Self::WatchEnded(_) => {
                 Backoff::SOON
             }

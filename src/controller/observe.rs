@@ -9,7 +9,9 @@ use super::index::{self, Entry};
 use super::{Context, Failure, convert};
 use crate::api;
 use crate::backend::{BackendError, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef};
-use crate::plan::observed::{Held, Hsm, KeyOfHsm, Material, Namespace, Observed, Reading};
+use crate::plan::observed::{
+    Held, Hsm, KeyOfHsm, Material, Namespace, Observed, PurgeLook, Reading,
+};
 use crate::plan::{Lineage, ids};
 use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject, Uid, names};
 
@@ -78,11 +80,37 @@ async fn attempt(
             .namespace(source, &lineage.namespace)
             .await?,
     };
+    if source == Source::Live {
+        absence_counts(context, lineage, &seen, &stored.records).await?;
+    }
     let hsm = match &hsm_lineage {
         Some(of) => Some(hsm(context, of, source, &stored).await?),
         None => None,
     };
     Ok(Some(observed(context, lineage, seen, stored, hsm)?))
+}
+
+/// A record that speaks of an object or a proxy which is not there: that means something only while the kind's definition stays.
+async fn absence_counts(
+    context: &Context,
+    lineage: &Lineage,
+    seen: &Seen,
+    records: &[Held],
+) -> Result<(), Failure> {
+    let standing = records.iter().any(|held| !held.is_final());
+    let absent = [
+        (seen.object.is_none(), Watched::Object(lineage.kind)),
+        (
+            seen.proxy.is_none() && seen.object.is_none(),
+            Watched::Proxy(lineage.kind),
+        ),
+    ];
+    for (_, kind) in absent.into_iter().filter(|(absent, _)| *absent && standing) {
+        if !context.cluster.definition_stays(kind).await? {
+            return Err(Failure::DefinitionGone(kind.resource().kind));
+        }
+    }
+    Ok(())
 }
 
 /// The object is not the one that the cache had, and has a record: it was not among those read before the GET.
@@ -444,6 +472,8 @@ fn observed(
         material: stored.material,
         hsm,
         namesakes,
+        // Nothing is purged by this version: what a purge asks for is not looked at.
+        purging: PurgeLook::default(),
         refused: None,
     })
 }

@@ -13,13 +13,13 @@ use crate::softdelete::record::Algorithm;
 use crate::softdelete::recover::{self, HsmNow, NamespaceNow};
 use crate::softdelete::sentence::Deleted;
 use crate::softdelete::{
-    Kind, Origin, Record, RecordState, Refusal, Subject, arbiter, protection, retention,
+    Kind, Origin, Record, RecordState, Refusal, Subject, Uid, arbiter, protection, retention,
 };
 
 /// What the backend or somebody else is about to finish is looked at again soon.
 const SOON: Duration = Duration::from_secs(2);
 /// What a person or the API server has to change is looked at again now and then.
-const LATER: Duration = Duration::from_secs(30);
+pub const LATER: Duration = Duration::from_secs(30);
 
 type Check = Result<(), Hold>;
 
@@ -527,16 +527,6 @@ pub fn purge_in_progress(found: &Proxy) -> Hold {
     )
 }
 
-/// The same, where no proxy stands for it any more.
-pub fn purge_runs(o: &Observed) -> Hold {
-    refused_until(
-        Refusal::PurgeInProgress {
-            proxy: api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name),
-        },
-        SOON,
-    )
-}
-
 pub fn create_refused(o: &Observed, answer: &str) -> Refusal {
     Refusal::CreateRefused {
         name: format!(
@@ -552,6 +542,10 @@ pub fn create_refused(o: &Observed, answer: &str) -> Refusal {
 /// What a rule refuses, looked at again now and then: what ends it may be nothing that we watch.
 pub fn later(refusal: Refusal) -> Hold {
     refused_until(refusal, LATER)
+}
+
+pub fn destroyed(uid: &Uid) -> Hold {
+    refused(Refusal::MaterialDestroyed { uid: uid.clone() })
 }
 
 pub fn deletion_unfinished() -> Hold {

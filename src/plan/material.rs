@@ -211,6 +211,14 @@ impl Objects<'_> {
         }
     }
 
+    /// Every object with one of the ids goes, whatever its label.
+    pub fn purge(&self, ids: &[MaterialId]) -> Progress {
+        match ids.iter().flat_map(|id| self.of(id)).next() {
+            Some(object) => self.destroy(object),
+            None => Progress::Done,
+        }
+    }
+
     fn each(&self, versions: &[Version], one: impl Fn(&Version) -> Progress) -> Progress {
         versions
             .iter()

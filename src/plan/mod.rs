@@ -8,6 +8,7 @@ pub mod ids;
 mod material;
 pub mod observed;
 mod proxy;
+mod purge;
 mod recover;
 mod seal;
 mod status;
@@ -20,8 +21,9 @@ pub use step::{Effect, Plan, Step};
 use std::time::Duration;
 
 use crate::api;
+use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::{Record, RecordState};
-use observed::{Held, Object};
+use observed::{Held, Object, Proxy};
 use recover::Outcome;
 use step::{Hold, Move, act};
 
@@ -46,6 +48,13 @@ pub fn plan(o: &Observed) -> Plan {
             wake: None,
         };
     }
+    let ask = asked(o);
+    if let Some(step) = ask.as_ref().and_then(|ask| ask.step.clone()) {
+        return Plan {
+            step: Some(step),
+            wake: None,
+        };
+    }
     let held = life.as_ref().map(|_| ());
     let step = status::object(o, &held)
         .or_else(|| {
@@ -53,14 +62,54 @@ pub fn plan(o: &Observed) -> Plan {
                 .iter()
                 .find_map(|(recover, outcome)| status::recover(o, recover, outcome))
         })
-        .or_else(|| shown_proxy(o));
+        .or_else(|| shown_proxy(o, ask.as_ref()))
+        .or_else(|| shown_purge(o));
+    let waits = recovers.iter().map(|(_, outcome)| outcome);
+    let date = ask.and_then(|ask| ask.wake);
+    let wake = wake(life.err().as_ref(), waits).min(date.unwrap_or(LONGEST_SLEEP));
     Plan {
         step,
-        wake: Some(wake(
-            life.err().as_ref(),
-            recovers.iter().map(|(_, outcome)| outcome),
-        )),
+        wake: Some(wake),
     }
+}
+
+/// A retained proxy with the record behind it.
+fn kept(o: &Observed) -> Option<(&Held, &Record, &Proxy)> {
+    let found = o
+        .proxy
+        .as_ref()
+        .filter(|found| found.status.phase.is_none())?;
+    let (held, record) = o.standing()?;
+    let its = record.state == RecordState::Deleted && found.is_of(&record.origin.uid);
+    its.then_some((held, record, found))
+}
+
+/// What the clock or somebody asks of a retained proxy.
+fn asked(o: &Observed) -> Option<purge::Ask> {
+    kept(o).map(|(held, record, found)| purge::retained(o, held, record, found))
+}
+
+/// The first Purge whose status differs.
+fn shown_purge(o: &Observed) -> Option<Step> {
+    let open = |purge: &&observed::Purge| {
+        purge.meta.deleted.is_none() && !status::is_final(&purge.status.conditions)
+    };
+    o.purges.iter().filter(open).find_map(|purge| {
+        if !o.purging.looked {
+            return status::purge_later(o, purge);
+        }
+        match kept(o) {
+            Some((held, record, found)) => {
+                status::purge(o, purge, &purge::on_request(o, held, record, found, purge))
+            }
+            None if o.proxy.is_none() && o.standing().is_none() => status::purge(
+                o,
+                purge,
+                &PurgeVerdict::Fail(purge::without_proxy(o, purge)),
+            ),
+            None => None,
+        }
+    })
 }
 
 fn unfinished(o: &Observed) -> impl Iterator<Item = &observed::Recover> {
@@ -76,17 +125,13 @@ fn begins(outcome: &Outcome) -> Option<Step> {
     }
 }
 
-fn shown_proxy(o: &Observed) -> Option<Step> {
+fn shown_proxy(o: &Observed, ask: Option<&purge::Ask>) -> Option<Step> {
     let found = o
         .proxy
         .as_ref()
         .filter(|found| found.status.phase.is_none())?;
-    let held = o.records.iter().find(|held| {
-        held.record().is_some_and(|record| {
-            record.state == RecordState::Deleted && found.is_of(&record.origin.uid)
-        })
-    });
-    let shown = status::proxy(o, found, held);
+    let held = kept(o).map(|(held, _, _)| held);
+    let shown = status::proxy(o, found, held, ask.and_then(|ask| ask.held.as_ref()));
     (shown != found.status).then(|| {
         Step::quiet(Effect::ShowProxy(
             step::At::of(&found.meta),
@@ -111,8 +156,14 @@ fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) ->
 fn life(o: &Observed) -> Move {
     hold::unreadable(o)?;
     let Some((held, record)) = o.standing() else {
-        return without_record(o);
+        return match gone_for_good(o)? {
+            Some(step) => act(step),
+            None => without_record(o),
+        };
     };
+    if hold::beside_hsm(o, record) != record.state {
+        return with_its_hsm(o, record);
+    }
     if let Some(step) = visitor_goes(o, record)? {
         return act(step);
     }
@@ -135,8 +186,27 @@ fn of_record(o: &Observed, held: &Held, record: &Record, holder: Option<&Object>
         (RecordState::Sealing, _) => seal::finish(o, record),
         (RecordState::Deleted, _) => deleted(o, held, record),
         (RecordState::Opening, _) => recover::finish(o, record),
-        (RecordState::Destroying, _) => Err(hold::purge_runs(o)),
+        (RecordState::Destroying, _) => purge::finish(o, record),
         (RecordState::Tombstone | RecordState::Abandoned, _) => Ok(None),
+    }
+}
+
+/// A tombstone whose proxy is still there.
+fn gone_for_good(o: &Observed) -> Move {
+    let of_proxy = |record: &&Record| {
+        let mut proxy = o.proxy.iter();
+        record.state == RecordState::Tombstone && proxy.any(|found| found.is_of(&record.origin.uid))
+    };
+    let record = o.records.iter().filter_map(Held::record).find(of_proxy);
+    record.map_or(Ok(None), |record| purge::complete(o, record))
+}
+
+/// A key whose HSM is being destroyed, or gone: the HSM's record stands for it (SD-26). Its proxy goes with the HSM's.
+fn with_its_hsm(o: &Observed, record: &Record) -> Move {
+    match &o.object {
+        Some(object) if object.meta.deleted.is_some() => proxy::let_go(o),
+        Some(_) => Err(hold::destroyed(&record.origin.uid)),
+        None => Ok(None),
     }
 }
 
@@ -195,7 +265,7 @@ fn deleted(o: &Observed, held: &Held, record: &Record) -> Move {
     match &o.proxy {
         Some(found) if found.is_of(&record.origin.uid) => match found.status.phase {
             Some(api::Phase::Recovering) => recover::go_on(o, found, record),
-            Some(api::Phase::Destroying) => Err(hold::purge_in_progress(found)),
+            Some(api::Phase::Destroying) => purge::go_on(o, held, record, found),
             None => seal::settle(o, held, record),
         },
         _ => seal::settle(o, held, record),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::api;
 use crate::backend::{ObjectFacts, TokenFacts};
+use crate::softdelete::permission::Missing;
 use crate::softdelete::{Kind, Origin, Record, RecordId, RecordState, Uid};
 
 /// One name of one kind in one namespace: all that ever stood under it, live or deleted.
@@ -54,6 +55,8 @@ pub struct Observed {
     pub namesakes: Vec<Record>,
     /// Of an HSM: its keys.
     pub keys: Vec<KeyOfHsm>,
+    /// What only a purge asks for.
+    pub purging: PurgeLook,
     /// What the cluster or the backend answered to this pass's last step, if it refused it.
     pub refused: Option<Refused>,
 }
@@ -182,6 +185,26 @@ pub struct HsmProxy {
     pub include_keys: bool,
     pub purge_time: Option<DateTime<Utc>>,
     pub recovering: bool,
+}
+
+/// What only a purge asks for; without `looked` nothing is purged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PurgeLook {
+    /// This look asked for all of it, live.
+    pub looked: bool,
+    /// One of our six definitions that is not there, or not to stay.
+    pub definitions: Option<Missing>,
+    /// The policies that make `requestedBy` true, where they are not in place.
+    pub policies: Option<Missing>,
+    /// etcd was put back since the requests were made.
+    pub etcd_old: bool,
+    /// Purges on request an hour, and when the last ones were done.
+    pub rate: u32,
+    pub purged_at: Vec<DateTime<Utc>>,
+    /// An unfinished Recover of the key's HSM with All.
+    pub hsm_recovery: Option<String>,
+    /// What is in an HSM's token that is being destroyed; absent while it cannot be opened.
+    pub contents: Option<Vec<ObjectFacts>>,
 }
 
 /// A key as its HSM needs to know it.

@@ -227,10 +227,10 @@ fn capped(mut spec: ProxySpec) -> ProxySpec {
 
 /// Step 4: the proxy's status says which record stands behind it, with all else that holds now. Without it nothing is ever purged.
 pub fn show_generation(o: &Observed, found: &Proxy, held: &Held) -> Move {
-    let shown = status::proxy(o, found, Some(held));
-    if shown == found.status {
+    if found.status.record_generation == i64::try_from(held.generation).ok() {
         return Ok(None);
     }
+    let shown = status::proxy(o, found, Some(held), None);
     act(Step::quiet(Effect::ShowProxy(
         At::of(&found.meta),
         Box::new(shown),

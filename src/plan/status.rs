@@ -1,6 +1,8 @@
 //! What each resource shows, by kstatus' rules. A status is written only where it differs.
 
-use super::observed::{Body, Held, Material, Object, Observed, Proxy, ProxySpec, Recover};
+use super::hold;
+use super::observed::{Body, Held, Material, Object, Observed, Proxy, ProxySpec, Purge, Recover};
+use super::purge;
 use super::recover::Outcome;
 use super::step::{At, Effect, Hold, Step, Tell, Whom, Why};
 use super::translate;
@@ -9,8 +11,10 @@ use crate::api::conditions::{
 };
 use crate::api::{self, Condition, ConditionState, ConditionStatus, ProxyStatus, RecoverStatus};
 use crate::softdelete::level::{LevelFacts, RecoveryLevel, recovery_level};
+use crate::softdelete::protection::protector;
+use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::record::Version;
-use crate::softdelete::{Record, Subject};
+use crate::softdelete::{Record, Refusal, Subject};
 
 /// What a resource is told about itself.
 struct Word {
@@ -230,7 +234,12 @@ fn public_key(o: &Observed, version: &Version) -> Option<api::PublicKey> {
 // ---- the proxy ----
 
 /// What holds now for a soft-deleted object.
-pub fn proxy(o: &Observed, found: &Proxy, held: Option<&Held>) -> ProxyStatus {
+pub fn proxy(
+    o: &Observed,
+    found: &Proxy,
+    held: Option<&Held>,
+    hold: Option<&Refusal>,
+) -> ProxyStatus {
     let mut next = found.status.clone();
     next.observed_generation = found.meta.generation;
     let record = held.and_then(Held::record);
@@ -245,6 +254,19 @@ pub fn proxy(o: &Observed, found: &Proxy, held: Option<&Held>) -> ProxyStatus {
         found.meta.generation,
         o,
     );
+    match hold {
+        Some(refusal) => {
+            let state = ConditionState::new(
+                conditions::PURGE_HELD,
+                ConditionStatus::True,
+                refusal.reason().as_str(),
+                refusal.to_string(),
+                Some(found.meta.generation),
+            );
+            conditions::set(&mut next.conditions, state, o.now.into());
+        }
+        None => conditions::remove(&mut next.conditions, conditions::PURGE_HELD),
+    }
     let snapshot = match &found.spec {
         ProxySpec::Hsm(spec) => &spec.snapshot,
         ProxySpec::Key(spec) => &spec.snapshot,
@@ -274,15 +296,9 @@ fn purge_time(found: &Proxy, record: Option<&Record>) -> Option<chrono::DateTime
     translate::dates(found).scheduled_purge_time.max(recorded)
 }
 
-/// As far as it can be seen from this lineage (SD-14).
+/// By anything that can be seen from this lineage (`protection::protector`).
 fn protected(o: &Observed, record: &Record) -> bool {
-    let hsm = o
-        .hsm
-        .as_ref()
-        .and_then(|hsm| hsm.record.as_ref())
-        .is_some_and(|(_, hsm)| hsm.purge_protection);
-    let inside = o.keys.iter().any(|key| key.record.purge_protection);
-    record.purge_protection || hsm || inside
+    protector(&purge::protections(o, record)).is_some()
 }
 
 /// In the API's words (SD-16).
@@ -356,17 +372,7 @@ pub fn recover(o: &Observed, recover: &Recover, outcome: &Outcome) -> Option<Ste
         } else {
             FAILED
         };
-        conditions::set(
-            &mut next.conditions,
-            ConditionState::new(
-                kind,
-                ConditionStatus::True,
-                word.reason.clone(),
-                word.message.clone(),
-                Some(generation),
-            ),
-            now,
-        );
+        finally(&mut next.conditions, kind, &word, generation, o);
         next.completion_time = Some(now);
     }
     if matches!(outcome, Outcome::Complete) {
@@ -398,4 +404,188 @@ fn recovered(o: &Observed, recover: &Recover) -> Vec<api::Recovered> {
 /// A Recover or Purge whose outcome stands.
 pub fn is_final(conditions: &[Condition]) -> bool {
     conditions::is_true(conditions, COMPLETE) || conditions::is_true(conditions, FAILED)
+}
+
+// ---- a Purge ----
+
+/// The announcement on the proxy.
+pub fn announced(o: &Observed, found: &Proxy) -> ProxyStatus {
+    let mut next = found.status.clone();
+    next.announced_at = Some(o.now.into());
+    let message = "It is purged at status.purgeTime, unless it is recovered before.";
+    let state = ConditionState::new(
+        conditions::PURGE_ANNOUNCED,
+        ConditionStatus::True,
+        conditions::PURGE_ANNOUNCED,
+        message,
+        Some(found.meta.generation),
+    );
+    conditions::set(&mut next.conditions, state, o.now.into());
+    next
+}
+
+/// From here on, or not any more, its DELETE is refused.
+pub fn executing(o: &Observed, purge: &Purge, on: bool) -> Step {
+    let mut next = purge.status.clone();
+    if on {
+        let state = ConditionState::new(
+            conditions::EXECUTING,
+            ConditionStatus::True,
+            conditions::EXECUTING,
+            "It is being carried out.",
+            Some(purge.meta.generation),
+        );
+        conditions::set(&mut next.conditions, state, o.now.into());
+    } else {
+        conditions::remove(&mut next.conditions, conditions::EXECUTING);
+    }
+    Step::quiet(Effect::ShowPurge(At::of(&purge.meta), Box::new(next)))
+}
+
+/// The receipt.
+pub fn purge_complete(o: &Observed, purge: &Purge, record: &Record) -> Step {
+    let generation = purge.meta.generation;
+    let mut next = api::PurgeStatus {
+        observed_generation: generation,
+        completion_time: Some(o.now.into()),
+        destroyed: record.destroyed.as_ref().map(|destroyed| api::Destroyed {
+            count: destroyed.count,
+            digest: destroyed.digest.clone(),
+            items: destroyed_items(record),
+        }),
+        ..purge.status.clone()
+    };
+    let word = Word {
+        reason: COMPLETE.into(),
+        ..Word::ready("It was destroyed for good.")
+    };
+    word.on(&mut next.conditions, generation, o);
+    finally(&mut next.conditions, COMPLETE, &word, generation, o);
+    Step::quiet(Effect::ShowPurge(At::of(&purge.meta), Box::new(next)))
+}
+
+fn destroyed_items(record: &Record) -> Vec<api::DestroyedItem> {
+    let (
+        Subject::Key {
+            versions,
+            algorithm,
+            ..
+        },
+        Some(destroyed),
+    ) = (&record.subject, &record.destroyed)
+    else {
+        return Vec::new();
+    };
+    let item = |version: &Version| {
+        let (thumbprint, check_value) = translate::shown_fingerprint(&version.fingerprint);
+        api::DestroyedItem {
+            id: version.material.0.clone(),
+            type_: translate::key_type(algorithm),
+            thumbprint,
+            check_value,
+            when: destroyed.at.into(),
+        }
+    };
+    versions
+        .iter()
+        .map(item)
+        .take(api::purge::MAX_DESTROYED_ITEMS)
+        .collect()
+}
+
+fn finally(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    word: &Word,
+    generation: i64,
+    o: &Observed,
+) {
+    let state = ConditionState::new(
+        kind,
+        ConditionStatus::True,
+        word.reason.clone(),
+        word.message.clone(),
+        Some(generation),
+    );
+    conditions::set(conditions, state, o.now.into());
+}
+
+/// A Purge's status where it differs: accepted or not at first sight, then what the rule says of it.
+pub fn purge(o: &Observed, purge: &Purge, verdict: &PurgeVerdict) -> Option<Step> {
+    let generation = purge.meta.generation;
+    let mut next = purge.status.clone();
+    if next.observed_generation == api::common::UNSEEN {
+        accept(o, purge, &mut next);
+    }
+    next.observed_generation = generation;
+    let word = match verdict {
+        PurgeVerdict::Go | PurgeVerdict::NotDue(_) => {
+            Word::progressing("It is about to be carried out.")
+        }
+        PurgeVerdict::Wait(refusal) => Word::held(&hold::later(refusal.clone())),
+        PurgeVerdict::Fail(refusal) => Word {
+            stalled: true,
+            reconciling: false,
+            ..Word::held(&hold::later(refusal.clone()))
+        },
+    };
+    let tells = told(
+        &word,
+        &purge.status.conditions,
+        Whom::Purge(purge.meta.name.clone()),
+    );
+    word.on(&mut next.conditions, generation, o);
+    if let PurgeVerdict::Fail(_) = verdict {
+        finally(&mut next.conditions, FAILED, &word, generation, o);
+        next.completion_time = Some(o.now.into());
+    }
+    (next != purge.status).then(|| Step {
+        effect: Effect::ShowPurge(At::of(&purge.meta), Box::new(next)),
+        tells,
+    })
+}
+
+/// Accepted only if the policies that make `requestedBy` true stood when it was first seen; never later.
+fn accept(o: &Observed, purge: &Purge, next: &mut api::PurgeStatus) {
+    let in_place = o.purging.looked && o.purging.policies.is_none();
+    let status = if in_place {
+        ConditionStatus::True
+    } else {
+        ConditionStatus::False
+    };
+    let (reason, message) = if in_place {
+        (
+            conditions::ACCEPTED,
+            "Who asked is known by the policies in place.",
+        )
+    } else {
+        (
+            "PoliciesMissing",
+            "Who asked could not be known when it was made: it must be made again.",
+        )
+    };
+    let state = ConditionState::new(
+        conditions::ACCEPTED,
+        status,
+        reason,
+        message,
+        Some(purge.meta.generation),
+    );
+    conditions::set(&mut next.conditions, state, o.now.into());
+}
+
+/// What a version that carries no purges out says of one: nothing is destroyed, and how it goes on.
+pub fn purge_later(o: &Observed, purge: &Purge) -> Option<Step> {
+    let generation = purge.meta.generation;
+    let mut next = purge.status.clone();
+    next.observed_generation = generation;
+    let word = Word {
+        ready: ConditionStatus::False,
+        ..Word::progressing(
+            "This version of the operator carries no purges out and destroys nothing; delete this Purge to withdraw it, or wait for a version that does.",
+        )
+    };
+    word.on(&mut next.conditions, generation, o);
+    (next != purge.status)
+        .then(|| Step::quiet(Effect::ShowPurge(At::of(&purge.meta), Box::new(next))))
 }

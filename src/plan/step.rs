@@ -52,6 +52,10 @@ pub enum Effect {
     ShowKey(At, Box<api::HsmKeyStatus>),
     ShowRecover(At, Box<api::RecoverStatus>),
     ShowPurge(At, Box<api::PurgeStatus>),
+    /// The receipt of a scheduled or direct purge: a Purge that the operator writes.
+    CreateReceipt(Box<api::PurgeSpec>),
+    /// Of a purged HSM: one of its keys' proxies.
+    DeleteKeyProxy(At),
     WriteRecord {
         generation: u64,
         record: Box<Record>,
@@ -59,6 +63,8 @@ pub enum Effect {
     CreateToken(TokenLabel),
     SealToken(TokenRef),
     UnsealToken(TokenRef),
+    /// Only under a *destroying* record.
+    OpenForDestruction(TokenRef),
     Generate {
         token: TokenRef,
         id: MaterialId,

@@ -206,6 +206,14 @@ pub fn is_final(o: &Observed, object: &Object) -> bool {
     })
 }
 
+pub fn key_type(of: &Algorithm) -> KeyType {
+    match of {
+        Algorithm::Rsa(_) => KeyType::Rsa,
+        Algorithm::Ec(_) => KeyType::Ec,
+        Algorithm::Oct(_) => KeyType::Oct,
+    }
+}
+
 /// A public key as the status shows it.
 pub fn jwk(public: &PublicKey) -> Option<api::PublicKey> {
     serde_json::from_value(Value::Object(public.to_jwk())).ok()
