@@ -111,10 +111,16 @@ fn open_one(config: &Config, backend: &Backend) -> Result<Arc<dyn HsmBackend>, C
 
 #[cfg(feature = "embedded")]
 fn embedded(config: &Config, backend: &Backend) -> Result<Arc<dyn HsmBackend>, ControllerError> {
-    use crate::backend::pkcs11::embedded;
+    use crate::backend::pkcs11::{PinPaths, embedded};
     let store = embedded::Config {
         data_dir: config.data_dir.clone(),
-        pin_dir: config.pin_dir.clone(),
+        pins: backend.pins.as_ref().map_or_else(
+            || PinPaths::in_folder(&config.pin_dir),
+            |files| PinPaths {
+                so: files.so_pin_file.clone(),
+                user: files.user_pin_file.clone(),
+            },
+        ),
         max_tokens: backend.slots as usize,
         max_keys: backend.max_keys_per_hsm as usize,
     };
