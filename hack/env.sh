@@ -58,10 +58,12 @@ if [ -z "${LIBCLANG_PATH:-}" ]; then
         missing "libclang is missing and pip could not fetch it." "sudo apt-get install libclang-dev"
     fi
     LIBCLANG_PATH=$wheel
-    # The wheel has no headers of its own (stddef.h); the C compiler's do.
-    export BINDGEN_EXTRA_CLANG_ARGS=${BINDGEN_EXTRA_CLANG_ARGS:--I$(cc -print-file-name=include)}
   fi
   export LIBCLANG_PATH
+  # A libclang without clang's own headers (stddef.h), such as the wheel's, reads the C compiler's.
+  if ! ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h >/dev/null 2>&1; then
+    export BINDGEN_EXTRA_CLANG_ARGS=${BINDGEN_EXTRA_CLANG_ARGS:--I$(cc -print-file-name=include)}
+  fi
 fi
 
 # One target folder for each set of dependencies, shared by all work trees; the caller's own choice wins.

@@ -15,7 +15,7 @@ kubectl_() { command kubectl --namespace demo "$@"; }
 run() {
   local word line='kubectl'
   for word in "$@"; do
-    case $word in *[{\"\ ]*) line+=" '$word'" ;; *) line+=" $word" ;; esac
+    case $word in *'{'* | *' '*) line+=" '$word'" ;; *) line+=" $word" ;; esac
   done
   printf '%s$ %s%s\n' "$dim" "$line" "$plain"
   kubectl_ "$@"

@@ -40,6 +40,8 @@ pub fn all() -> Vec<Source> {
         "demo",
         ".ci",
         "Makefile",
+        "Cargo.toml",
+        "build.rs",
         "README.md",
         "SECURITY.md",
         "CHANGELOG.md",
