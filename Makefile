@@ -7,7 +7,7 @@ SHELL := bash
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## delete a key and get the same one back, on a real control plane (half a minute; the first time about 8)
+demo: ## delete a key and an HSM, and get the same back, on a real control plane (half a minute; the first time about 8)
 	@hack/demo.sh
 
 test: ## all tests, on a real control plane (about 2 minutes; the first time about 10)
