@@ -9,10 +9,11 @@ pub mod queue;
 pub mod tell;
 mod watch;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::pool::Pool;
@@ -30,6 +31,11 @@ use queue::{Backoff, Next, Queue, Reconcile, Waker};
 /// No protocol has more steps than this for one lineage: a pass that goes on longer is put back in the queue.
 const MOST_STEPS: usize = 1000;
 
+/// An HSM's counts are written no more often than this,
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// and this long after the change, so that keys that are made together are counted together.
+const COUNT_SOON: Duration = Duration::from_millis(300);
+
 /// What every pass needs.
 pub struct Context {
     pub cluster: Cluster,
@@ -41,6 +47,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub waker: Waker,
     pub teller: tell::Teller,
+    /// When each HSM's keys were last, or will next be, counted.
+    counted: Mutex<HashMap<Lineage, Instant>>,
 }
 
 /// Why a pass ended before its time. The class decides when it is tried again.
@@ -102,9 +110,21 @@ impl Context {
                 ) {
                     self.wake_keys_of(&around, hsm);
                 }
-                self.waker.wake_in(around, Duration::from_secs(1));
+                self.recount(around);
             }
         }
+    }
+
+    /// An HSM's status counts its keys: soon after a change, but no more often than once in a while.
+    fn recount(&self, hsm: Lineage) {
+        let now = crate::clock::instant();
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.retain(|_, at| *at + COUNT_EVERY > now);
+        let earliest = counted.get(&hsm).map_or(now, |at| *at + COUNT_EVERY);
+        counted.insert(hsm.clone(), earliest.max(now));
+        drop(counted);
+        self.waker
+            .wake_in(hsm, earliest.saturating_duration_since(now) + COUNT_SOON);
     }
 
     /// Every key that is in the HSM, or wants to be.
@@ -232,6 +252,7 @@ pub async fn run(
         metrics: parts.metrics,
         waker: queue.waker(),
         teller: tell::Teller::new(parts.client.clone(), parts.instance),
+        counted: Mutex::default(),
     });
     watch::load(&context).await?;
     let mut tasks = tokio::task::JoinSet::new();
