@@ -3,7 +3,7 @@
 use super::hold;
 use super::observed::{Body, Held, Object, Observed, Proxy, ProxySpec, Tried};
 use super::status;
-use super::step::{At, Effect, Hold, Move, Step, Whom, act};
+use super::step::{At, Effect, Hold, Move, Step, Tell, act, place};
 use super::translate;
 use crate::api::{self, DeletedHsmKeySpec, DeletedManagedHsmSpec, DeletedVersion, ProxyStatus};
 use crate::softdelete::record::Version;
@@ -21,16 +21,12 @@ pub fn write(o: &Observed, record: &Record) -> Move {
         .dates
         .filter(|_| object.is_none_or(|object| object.meta.deleted.is_none()))
         .unwrap_or_else(|| dates_of(o, object, record));
-    create(
+    create(capped(spec(
         o,
-        capped(spec(
-            o,
-            record,
-            &dates,
-            object.map(|object| object.snapshot.clone()),
-        )),
+        record,
         &dates,
-    )
+        object.map(|object| object.snapshot.clone()),
+    )))
 }
 
 /// MaterialMissing: there is no record, so the proxy says what the status says (SD-28).
@@ -40,7 +36,7 @@ pub fn write_from_status(o: &Observed) -> Move {
         return Ok(None);
     };
     let dates = deletion(o, Some(object), None, Some(retention_said(object)));
-    create(o, capped(spec_from_status(o, object, &dates)), &dates)
+    create(capped(spec_from_status(o, object, &dates)))
 }
 
 fn refused(o: &Observed) -> Result<(), Hold> {
@@ -54,22 +50,22 @@ fn refused(o: &Observed) -> Result<(), Hold> {
     }
 }
 
-fn create(o: &Observed, spec: ProxySpec, dates: &Dates) -> Move {
-    let until = dates.scheduled_purge_time.map_or_else(
+fn create(spec: ProxySpec) -> Move {
+    act(Step::quiet(Effect::CreateProxy(Box::new(spec))))
+}
+
+/// What people are told once the proxy is there.
+pub fn soft_deleted(o: &Observed, found: &Proxy) -> Tell {
+    let until = translate::dates(found).scheduled_purge_time.map_or_else(
         || "with no date to purge it by".to_owned(),
         |time| format!("until {}", api::Time::from(time)),
     );
-    let note = format!(
-        "{} {} was deleted; it can be recovered {until}.",
-        o.lineage.kind.object(),
-        o.lineage.name
-    );
-    act(Step::told(
-        Effect::CreateProxy(Box::new(spec)),
-        Whom::Proxy,
-        "SoftDeleted",
-        note,
-    ))
+    Tell {
+        whom: place(o),
+        warning: false,
+        reason: "SoftDeleted",
+        note: format!("{} was deleted; it can be recovered {until}.", o.lineage),
+    }
 }
 
 /// For the record's last deletion (SD-09).

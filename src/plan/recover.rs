@@ -329,13 +329,5 @@ fn unseal_token(o: &Observed, record: &Record) -> Move {
 pub fn end(found: &Proxy, held: &Held, object: Option<&Object>) -> Option<Step> {
     let shown =
         object.is_none_or(|object| translate::shown_generation(object) == Some(held.generation));
-    let note = format!("{} was recovered; its proxy is gone.", found.meta.name);
-    shown.then(|| {
-        Step::told(
-            Effect::DeleteProxy(At::of(&found.meta)),
-            Whom::Object,
-            "Recovered",
-            note,
-        )
-    })
+    shown.then(|| Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
 }

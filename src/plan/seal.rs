@@ -4,7 +4,7 @@ use super::create::touch;
 use super::hold;
 use super::observed::{Held, Material, Observed, Proxy};
 use super::proxy;
-use super::step::{At, Effect, Hold, Move, Step, Whom, act, write_record};
+use super::step::{At, Effect, Hold, Move, Step, act, place, write_record};
 use super::translate;
 use crate::api;
 use crate::backend::Access;
@@ -66,7 +66,10 @@ fn sealing(o: &Observed, found: &Proxy, record: &Record) -> Move {
         dates: Some(dates),
         ..record.clone()
     };
-    act(Step::quiet(write_record(o, next)?))
+    act(Step {
+        effect: write_record(o, next)?,
+        tells: vec![proxy::soft_deleted(o, found)],
+    })
 }
 
 /// Step 3, over *sealing*: every version sealed and its original gone, then *deleted*.
@@ -105,12 +108,7 @@ fn deleted(o: &Observed, record: &Record) -> Move {
         "{} was sealed: it refuses every use until it is recovered.",
         o.lineage.name
     );
-    act(Step::told(
-        write_record(o, next)?,
-        Whom::Proxy,
-        "Sealed",
-        note,
-    ))
+    act(Step::told(write_record(o, next)?, place(o), "Sealed", note))
 }
 
 fn seal_token(o: &Observed, record: &Record) -> Move {

@@ -8,6 +8,7 @@ use super::hold;
 use super::observed::{Meta, Observed, ProxySpec};
 use crate::api;
 use crate::backend::{Algorithm, Handle, Mark, MaterialId, TokenLabel, TokenRef};
+use crate::softdelete::state::{EventPlace, event_place};
 use crate::softdelete::{Record, Refusal, arbiter};
 
 /// One step at most: after it the world is looked at again. Without a step everything is as it should be, or waits.
@@ -151,6 +152,18 @@ impl At {
             uid: meta.uid.0.clone(),
             resource_version: meta.resource_version.clone(),
         }
+    }
+}
+
+/// Where a step of the lineage's life is told (`state::event_place`).
+pub fn place(o: &Observed) -> Whom {
+    let namespace_stays = o
+        .namespace
+        .as_ref()
+        .is_some_and(|namespace| !namespace.terminating);
+    match event_place(!namespace_stays, o.object.is_some()) {
+        EventPlace::Object => Whom::Object,
+        EventPlace::Proxy => Whom::Proxy,
     }
 }
 
