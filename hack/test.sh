@@ -13,7 +13,7 @@ plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
 
 say "the tests: compiling (usually 5 minutes cold, under one warm)"
-cargo test --workspace --locked --no-run --quiet
+cargo test --workspace --locked --features faults --no-run --quiet
 say "the control plane: waiting for it"
 if ! wait $plane; then
   cat "$MHSM_CACHE/controlplane.log" >&2
@@ -22,5 +22,5 @@ if ! wait $plane; then
 fi
 trap - EXIT
 say "the tests: running (usually a minute)"
-cargo test --workspace --locked --no-fail-fast -- "$@"
+cargo test --workspace --locked --features faults --no-fail-fast -- "$@"
 say "all passed"

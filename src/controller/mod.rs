@@ -6,6 +6,8 @@ pub mod execute;
 pub mod index;
 pub mod observe;
 pub mod queue;
+#[cfg(feature = "faults")]
+pub mod stops;
 pub mod tell;
 mod watch;
 
@@ -36,6 +38,13 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// and this long after the change, so that keys that are made together are counted together.
 const COUNT_SOON: Duration = Duration::from_millis(300);
 
+/// Where tests stop the executor; nothing in a release.
+#[cfg(feature = "faults")]
+type Stops = stops::Stops;
+#[cfg(not(feature = "faults"))]
+#[derive(Default)]
+struct Stops;
+
 /// What every pass needs.
 pub struct Context {
     pub cluster: Cluster,
@@ -49,6 +58,9 @@ pub struct Context {
     pub teller: tell::Teller,
     /// When each HSM's keys were last, or will next be, counted.
     counted: Mutex<HashMap<Lineage, Instant>>,
+
+    #[cfg(feature = "faults")]
+    stops: Stops,
 }
 
 /// Why a pass ended before its time. The class decides when it is tried again.
@@ -181,6 +193,8 @@ impl Context {
 
     async fn step(&self, seen: &plan::Observed, step: &plan::Step) -> execute::Outcome {
         let name = step.effect.name();
+        #[cfg(feature = "faults")]
+        let place = self.stops.before(&seen.lineage, name).await;
         let outcome = execute::execute(self, seen, &step.effect).await;
         let word = match &outcome {
             Ok(Done::Yes) => "done",
@@ -188,6 +202,8 @@ impl Context {
             Ok(Done::Refused(_)) => "refused",
             Err(_) => "failed",
         };
+        #[cfg(feature = "faults")]
+        self.stops.after(place, word).await;
         self.metrics.effect(name, word);
         tracing::debug!(lineage = %seen.lineage, effect = name, outcome = word, "step");
         if matches!(outcome, Ok(Done::Yes)) {
@@ -239,6 +255,30 @@ pub async fn run(
     ready: impl FnOnce(),
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    work(parts, Stops::default(), ready, stop).await
+}
+
+/// The same, stopped where a test says so.
+#[cfg(feature = "faults")]
+pub async fn run_with_stops(
+    parts: Parts,
+    stops: stops::Stops,
+    ready: impl FnOnce(),
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    work(parts, stops, ready, stop).await
+}
+
+async fn work(
+    parts: Parts,
+    #[cfg_attr(
+        not(feature = "faults"),
+        expect(unused_variables, reason = "nothing stops a release")
+    )]
+    stops: Stops,
+    ready: impl FnOnce(),
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let queue = Queue::new(parts.queue, Arc::clone(&parts.metrics), rand::random::<f64>);
     let (caches, watches) = watch::prepare();
     let readers: Vec<_> = caches.values().cloned().collect();
@@ -253,6 +293,9 @@ pub async fn run(
         waker: queue.waker(),
         teller: tell::Teller::new(parts.client.clone(), parts.instance),
         counted: Mutex::default(),
+
+        #[cfg(feature = "faults")]
+        stops,
     });
     watch::load(&context).await?;
     let mut tasks = tokio::task::JoinSet::new();

@@ -40,53 +40,94 @@ impl Drop for Operator {
 
 impl Operator {
     pub async fn start(plane: &Plane, backend: MemoryBackend) -> Self {
-        // What a failed test shows of the operator's own story; RUST_LOG widens it.
-        _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer()
-            .try_init();
-        let client = plane.client().await;
-        let cluster = cluster_id(&client).await;
-        let metrics = Arc::new(Metrics::new(|_| {}));
-        let stop = CancellationToken::new();
-        let parts = Parts {
-            client,
-            backends: BTreeMap::from([(
-                "default".to_owned(),
-                Arc::new(backend.clone()) as Arc<dyn HsmBackend>,
-            )]),
-            pool: Pool::new(2).expect("threads"),
-            time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
-            settings: Settings {
-                cluster,
-                undeletable: false,
-                quorum: 1,
-                day: chrono::Duration::days(1),
-                backends: vec!["default".into()],
-            },
-            metrics: Arc::clone(&metrics),
-            queue: queue::Settings::default(),
-            instance: "test".into(),
-        };
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            let ended = controller::run(parts, move || _ = ready.send(()), stopped).await;
-            assert!(ended.is_ok(), "the controller ended: {ended:?}");
-        });
-        is_ready.await.expect("the controller becomes ready");
-        Self {
-            backend,
-            metrics,
-            stop,
-            task,
-        }
+        Build::new(plane, backend).await.start().await
     }
 
     /// Stops at once, wherever it is: what a crash leaves.
     pub fn kill(self) -> MemoryBackend {
         self.task.abort();
         self.backend.clone()
+    }
+
+    /// The same, and nothing of it runs any more. What was held in memory only is lost.
+    pub async fn crash(mut self) -> MemoryBackend {
+        self.task.abort();
+        _ = (&mut self.task).await;
+        self.backend.restart();
+        self.backend.clone()
+    }
+}
+
+/// An operator before it starts.
+pub struct Build {
+    pub client: Client,
+    pub backend: MemoryBackend,
+    /// By their names in an HSM's spec; `backend` is `default`.
+    pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
+    pub threads: usize,
+    pub queue: queue::Settings,
+    #[cfg(feature = "faults")]
+    pub stops: controller::stops::Stops,
+}
+
+impl Build {
+    pub async fn new(plane: &Plane, backend: MemoryBackend) -> Self {
+        Self {
+            client: plane.client().await,
+            backends: BTreeMap::from([(
+                "default".to_owned(),
+                Arc::new(backend.clone()) as Arc<dyn HsmBackend>,
+            )]),
+            backend,
+            threads: 2,
+            queue: queue::Settings::default(),
+            #[cfg(feature = "faults")]
+            stops: controller::stops::Stops::default(),
+        }
+    }
+
+    pub async fn start(self) -> Operator {
+        // What a failed test shows of the operator's own story; RUST_LOG widens it.
+        _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let cluster = cluster_id(&self.client).await;
+        let metrics = Arc::new(Metrics::new(|_| {}));
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            client: self.client,
+            pool: Pool::new(self.threads).expect("threads"),
+            time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
+            settings: Settings {
+                cluster,
+                undeletable: false,
+                quorum: 1,
+                day: chrono::Duration::days(1),
+                backends: self.backends.keys().cloned().collect(),
+            },
+            backends: self.backends,
+            metrics: Arc::clone(&metrics),
+            queue: self.queue,
+            instance: "test".into(),
+        };
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let ready = move || _ = ready.send(());
+            #[cfg(not(feature = "faults"))]
+            let ended = controller::run(parts, ready, stopped).await;
+            #[cfg(feature = "faults")]
+            let ended = controller::run_with_stops(parts, self.stops, ready, stopped).await;
+            assert!(ended.is_ok(), "the controller ended: {ended:?}");
+        });
+        is_ready.await.expect("the controller becomes ready");
+        Operator {
+            backend: self.backend,
+            metrics,
+            stop,
+            task,
+        }
     }
 }
 
