@@ -21,6 +21,6 @@ if ! wait $plane; then
   exit 1
 fi
 trap - EXIT
-say "the tests: running (usually a minute)"
+say "the tests: running (usually 5 minutes)"
 cargo test --workspace --locked --features faults --no-fail-fast -- "$@"
 say "all passed"

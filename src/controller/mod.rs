@@ -43,7 +43,7 @@ const COUNT_SOON: Duration = Duration::from_millis(300);
 type Stops = stops::Stops;
 #[cfg(not(feature = "faults"))]
 #[derive(Default)]
-struct Stops;
+struct Stops {}
 
 /// What every pass needs.
 pub struct Context {
