@@ -12,7 +12,7 @@ use crate::leader;
 use crate::telemetry::LogFormat;
 
 use args::RunArgs;
-use backends::Backend;
+use backends::{Allowed, Backend, Store};
 
 /// A day in earnest.
 pub const REAL_DAY: Duration = Duration::from_secs(86_400);
@@ -156,22 +156,29 @@ impl Config {
             let Backend {
                 name,
                 store,
-                slots,
+                allowed_namespaces,
                 max_hsms_per_namespace,
                 max_keys_per_hsm,
-                ..
             } = backend;
             let place = match store {
-                backends::Store::Embedded => format!("embedded, in {}", self.data_dir.display()),
-                backends::Store::Pkcs11 {
-                    module,
-                    ledger_slot,
-                } => format!("PKCS#11 {}, ledger in slot {ledger_slot}", module.display()),
+                Store::Embedded { slots } => format!(
+                    "embedded, in {}, up to {slots} HSMs",
+                    self.data_dir.display()
+                ),
+                Store::Pkcs11 { module, pin_dir: _ } => format!(
+                    "PKCS#11 module {}, an HSM for each free slot",
+                    module.display()
+                ),
             };
             let each = max_hsms_per_namespace
                 .map_or_else(String::new, |most| format!(" ({most} a namespace)"));
+            let whom = if *allowed_namespaces == Allowed::All {
+                ""
+            } else {
+                ", not for every namespace"
+            };
             lines.push(format!(
-                "backend {name}: {place}; up to {slots} HSMs{each} of {max_keys_per_hsm} keys"
+                "backend {name}: {place}{each} of {max_keys_per_hsm} keys{whom}"
             ));
         }
         lines.push(self.explain_purges());

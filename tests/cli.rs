@@ -82,7 +82,7 @@ fn a_right_configuration_is_explained_without_a_cluster() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(
         said.contains(
-            "backend default: embedded, in /var/lib/managed-hsm-operator; up to 4 HSMs of 1000 keys"
+            "backend default: embedded, in /var/lib/managed-hsm-operator, up to 4 HSMs of 1000 keys"
         ),
         "{said}"
     );

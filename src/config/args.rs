@@ -28,9 +28,7 @@ The backends file is a YAML list:
   - name: rack
     kind: pkcs11
     module: /usr/lib/softhsm/libsofthsm2.so
-    pins: {soPinFile: /pins/so, userPinFile: /pins/user}
-    ledgerSlot: 0
-    slots: 16
+    pinDir: /pins/rack    # with the files so-pin and user-pin
     allowedNamespaces: {names: [payments]}
     maxHsmsPerNamespace: 2
     maxKeysPerHsm: 1000
@@ -127,7 +125,7 @@ pub struct RunArgs {
     )]
     pub data_dir: PathBuf,
 
-    /// Where the PIN files of the embedded backend are [default: the folder `pins` in the data folder]
+    /// Where the embedded backend's PIN files are, `so-pin` and `user-pin`; made at the first start [default: the folder `pins` in the data folder]
     #[arg(long, env = "MHSM_PIN_DIR", value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
 

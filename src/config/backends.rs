@@ -13,10 +13,6 @@ pub struct Backend {
     /// What `spec.backend` of a ManagedHsm calls it.
     pub name: String,
     pub store: Store,
-    /// How many HSMs it has room for.
-    pub slots: u32,
-    /// SO and user PIN, read when the backend is opened. None: the embedded one makes its own in the PIN folder.
-    pub pins: Option<PinFiles>,
     pub allowed_namespaces: Allowed,
     /// Live and deleted ones count. None: as many as there are slots.
     pub max_hsms_per_namespace: Option<u32>,
@@ -27,17 +23,10 @@ pub struct Backend {
 /// Where the material is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// The soft token inside this executable, with its files in the data folder.
-    Embedded,
-    /// A PKCS#11 module, and the slot in it that holds the ledger.
-    Pkcs11 { module: PathBuf, ledger_slot: u64 },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PinFiles {
-    pub so_pin_file: PathBuf,
-    pub user_pin_file: PathBuf,
+    /// The soft token inside this executable, with its files in the data folder, its PINs in the PIN folder, and room for so many HSMs.
+    Embedded { slots: u32 },
+    /// A PKCS#11 module, and the folder with `so-pin` and `user-pin`. It holds as many HSMs as it has free slots.
+    Pkcs11 { module: PathBuf, pin_dir: PathBuf },
 }
 
 /// Who may use a backend.
@@ -65,9 +54,9 @@ impl Allowed {
 pub fn built_in() -> Vec<Backend> {
     vec![Backend {
         name: "default".to_owned(),
-        store: Store::Embedded,
-        slots: DEFAULT_SLOTS,
-        pins: None,
+        store: Store::Embedded {
+            slots: DEFAULT_SLOTS,
+        },
         allowed_namespaces: Allowed::All,
         max_hsms_per_namespace: None,
         max_keys_per_hsm: DEFAULT_KEYS,
@@ -110,7 +99,7 @@ fn parse(text: &str) -> Result<Vec<Backend>, String> {
     }
     let embedded = backends
         .iter()
-        .filter(|backend| backend.store == Store::Embedded)
+        .filter(|backend| matches!(backend.store, Store::Embedded { .. }))
         .count();
     if embedded > 1 {
         return Err("it lists more than one embedded backend, and the soft token's state is global to its process; keep one of them".to_owned());
@@ -125,9 +114,8 @@ struct Entry {
     name: String,
     kind: StoreKind,
     module: Option<PathBuf>,
-    pins: Option<PinFiles>,
+    pin_dir: Option<PathBuf>,
     slots: Option<u32>,
-    ledger_slot: Option<u64>,
     allowed_namespaces: Option<AllowedEntry>,
     max_hsms_per_namespace: Option<u32>,
     max_keys_per_hsm: Option<u32>,
@@ -153,9 +141,8 @@ impl Entry {
             name,
             kind,
             module,
-            pins,
+            pin_dir,
             slots,
-            ledger_slot,
             allowed_namespaces,
             max_hsms_per_namespace,
             max_keys_per_hsm,
@@ -166,12 +153,11 @@ impl Entry {
             ));
         }
         let at = |problem: &str| format!("backend {name:?}: {problem}");
-        let store = store(kind, module, ledger_slot, pins.is_some()).map_err(at)?;
+        let store = store(kind, module, pin_dir, slots).map_err(at)?;
         let allowed_namespaces = allowed(allowed_namespaces).map_err(|problem| at(&problem))?;
-        let slots = slots.unwrap_or(DEFAULT_SLOTS);
         let max_keys_per_hsm = max_keys_per_hsm.unwrap_or(DEFAULT_KEYS);
         for (field, value) in [
-            ("slots", Some(slots)),
+            ("slots", slots),
             ("maxKeysPerHsm", Some(max_keys_per_hsm)),
             ("maxHsmsPerNamespace", max_hsms_per_namespace),
         ] {
@@ -184,8 +170,6 @@ impl Entry {
         Ok(Backend {
             name,
             store,
-            slots,
-            pins,
             allowed_namespaces,
             max_hsms_per_namespace,
             max_keys_per_hsm,
@@ -196,25 +180,29 @@ impl Entry {
 fn store(
     kind: StoreKind,
     module: Option<PathBuf>,
-    ledger_slot: Option<u64>,
-    pins: bool,
+    pin_dir: Option<PathBuf>,
+    slots: Option<u32>,
 ) -> Result<Store, &'static str> {
-    match (kind, module, ledger_slot) {
-        (StoreKind::Embedded, None, None) => Ok(Store::Embedded),
+    match (kind, module, pin_dir) {
+        (StoreKind::Embedded, None, None) => Ok(Store::Embedded {
+            slots: slots.unwrap_or(DEFAULT_SLOTS),
+        }),
         (StoreKind::Embedded, _, _) => Err(
-            "kind embedded takes neither module nor ledgerSlot; leave them out, or make it kind pkcs11",
+            "kind embedded takes neither module nor pinDir (its PINs are in --pin-dir); leave them out, or make it kind pkcs11",
         ),
-        (StoreKind::Pkcs11, Some(module), Some(ledger_slot)) if pins && module.is_absolute() => {
-            Ok(Store::Pkcs11 {
-                module,
-                ledger_slot,
-            })
+        (StoreKind::Pkcs11, _, _) if slots.is_some() => {
+            Err("kind pkcs11 takes no slots, the module has its own; leave it out")
         }
-        (StoreKind::Pkcs11, Some(_), Some(_)) if pins => {
-            Err("module is no absolute path; write the library's whole path")
+        (StoreKind::Pkcs11, Some(module), Some(pin_dir))
+            if module.is_absolute() && pin_dir.is_absolute() =>
+        {
+            Ok(Store::Pkcs11 { module, pin_dir })
+        }
+        (StoreKind::Pkcs11, Some(_), Some(_)) => {
+            Err("module and pinDir must be absolute paths; write the whole path of both")
         }
         (StoreKind::Pkcs11, _, _) => Err(
-            "kind pkcs11 needs module (the library's path), ledgerSlot, and pins (soPinFile, userPinFile)",
+            "kind pkcs11 needs module (the library's path) and pinDir (the folder with so-pin and user-pin)",
         ),
     }
 }
@@ -265,13 +253,12 @@ mod tests {
     const BOTH: &str = "
 - name: default
   kind: embedded
+  slots: 12
   allowedNamespaces: {selector: {matchLabels: {hsm: allowed}}}
 - name: rack
   kind: pkcs11
   module: /usr/lib/softhsm/libsofthsm2.so
-  pins: {soPinFile: /pins/so, userPinFile: /pins/user}
-  slots: 12
-  ledgerSlot: 3
+  pinDir: /pins/rack
   allowedNamespaces: {names: [team-a, team-b]}
   maxHsmsPerNamespace: 2
   maxKeysPerHsm: 50
@@ -282,28 +269,24 @@ mod tests {
         let backends = parse(BOTH).expect("good");
         assert_eq!(backends.len(), 2);
         assert_eq!(
-            (
-                backends[0].slots,
-                backends[0].max_keys_per_hsm,
-                &backends[0].store
-            ),
-            (256, 1000, &Store::Embedded)
+            (backends[0].max_keys_per_hsm, &backends[0].store),
+            (1000, &Store::Embedded { slots: 12 })
         );
         assert_eq!(
             backends[1].store,
             Store::Pkcs11 {
                 module: "/usr/lib/softhsm/libsofthsm2.so".into(),
-                ledger_slot: 3
+                pin_dir: "/pins/rack".into()
             }
         );
         assert_eq!(
             (
-                backends[1].slots,
                 backends[1].max_hsms_per_namespace,
                 backends[1].max_keys_per_hsm
             ),
-            (12, Some(2), 50)
+            (Some(2), 50)
         );
+        assert_eq!(built_in()[0].store, Store::Embedded { slots: 256 });
     }
 
     #[test]
@@ -347,16 +330,20 @@ mod tests {
                 "\"A_b\" is no DNS label; use",
             ),
             (
-                "- {name: a, kind: embedded, ledgerSlot: 1}",
-                "takes neither module nor ledgerSlot; leave",
+                "- {name: a, kind: embedded, module: /x}",
+                "takes neither module nor pinDir",
             ),
             (
-                "- {name: a, kind: pkcs11, module: /x, ledgerSlot: 1}",
-                "needs module (the library's path), ledgerSlot, and pins",
+                "- {name: a, kind: pkcs11, module: /x}",
+                "needs module (the library's path) and pinDir",
             ),
             (
-                "- {name: a, kind: pkcs11, module: x.so, ledgerSlot: 1, pins: {soPinFile: /s, userPinFile: /u}}",
-                "no absolute path; write",
+                "- {name: a, kind: pkcs11, module: x.so, pinDir: /p}",
+                "must be absolute paths; write",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pinDir: /p, slots: 3}",
+                "takes no slots",
             ),
             ("- {name: a, kind: embedded, slots: 0}", "slots is 0"),
             (

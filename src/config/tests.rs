@@ -160,7 +160,7 @@ fn every_flag_has_its_environment_twin_and_a_help_text() {
 fn the_explanation_says_what_matters() {
     let text = |flags: &str| run(flags).expect("good").explain().join("\n");
     let plain = text("");
-    assert!(plain.contains("backend default: embedded, in /var/lib/managed-hsm-operator; up to 256 HSMs of 1000 keys"), "{plain}");
+    assert!(plain.contains("backend default: embedded, in /var/lib/managed-hsm-operator, up to 256 HSMs of 1000 keys"), "{plain}");
     assert!(
         plain.contains("purges on request: at most 10 an hour, each asked for by 1 user(s)"),
         "{plain}"
