@@ -5,6 +5,7 @@
 //! the Lease is released, then health ends. **Failure.** A task that ends by itself ends the process, since a fresh start
 //! mends it best; so does a lost leadership, at once and without grace.
 
+mod backends;
 mod cluster;
 mod controller;
 mod supervisor;
@@ -71,6 +72,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     time: Arc<Timekeeper>,
+    /// This process's own name: on the Lease and in Events.
+    identity: String,
     /// Told by a signal: the controller stops, and whoever still waits.
     stop: CancellationToken,
     /// Told when the controller has ended: the Lease is released.
@@ -116,6 +119,20 @@ fn tell(config: &Config) {
         .explain()
         .iter()
         .for_each(|line| tracing::info!("{line}"));
+    let (rate, history) = (config.purge_rate != 10, config.purge_history_days != 365);
+    let (domain, adopt) = (
+        config.cluster_domain != "cluster.local",
+        config.adopt_cluster_id.is_some(),
+    );
+    let set = [
+        ("--purge-rate", rate),
+        ("--purge-history", history),
+        ("--cluster-domain", domain),
+        ("--adopt-cluster-id", adopt),
+    ];
+    for (flag, _) in set.iter().filter(|(_, set)| *set) {
+        tracing::warn!("{flag} is set, but what it is for is not part of this version yet");
+    }
     if config.day_length != REAL_DAY {
         tracing::warn!(day = ?config.day_length, "days are short here: what is deleted is gone for good much sooner than people expect");
     }
@@ -132,6 +149,7 @@ impl Shared {
         let readiness = Readiness::default();
         readiness.missing(cluster::PART);
         Self {
+            identity: leader::identity(config.pod_name.clone(), rand::random()),
             config: Arc::new(config),
             clients,
             metrics,
@@ -153,11 +171,10 @@ async fn lead(shared: &Shared, tasks: &mut Supervisor) -> Result<Option<Leader>,
     }
     // A standby is ready too, or a rolling update would wait for it forever.
     shared.readiness.there(cluster::PART);
-    let identity = leader::identity(shared.config.pod_name.clone(), rand::random());
     let settings = leader::Settings {
         namespace: shared.config.namespace.clone(),
         name: shared.config.lease_name.clone(),
-        identity,
+        identity: shared.identity.clone(),
         times: shared.config.lease_times,
     };
     let candidate = Candidate::new(

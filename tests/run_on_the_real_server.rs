@@ -27,14 +27,19 @@ const TIMES: [&str; 6] = [
 /// One operator process, and what it logged.
 struct Operator {
     child: Child,
+    /// Its store, as on a machine of its own.
+    _data: tempfile::TempDir,
     log: Arc<Mutex<String>>,
 }
 
 impl Operator {
+    /// On a store of its own, unless a flag names one: flags win over the environment.
     fn start(kubeconfig: PathBuf, flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
             .args(["run", "--metrics-addr", "127.0.0.1:0"])
             .args(flags)
+            .env("MHSM_DATA_DIR", data.path())
             .env("KUBECONFIG", kubeconfig)
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
@@ -51,7 +56,11 @@ impl Operator {
                     .push_str(&format!("{line}\n"));
             }
         });
-        Self { child, log }
+        Self {
+            child,
+            _data: data,
+            log,
+        }
     }
 
     fn log(&self) -> String {
@@ -259,4 +268,68 @@ async fn a_second_signal_ends_it_at_once() {
         operator.log()
     );
     plane.resume_server(Server::ApiServer).expect("resumed");
+}
+
+const VAULT: &str = "
+apiVersion: managedhsm.dev/v1alpha1
+kind: ManagedHsm
+metadata: {name: vault, namespace: default}
+spec: {retentionDays: 7}
+---
+apiVersion: managedhsm.dev/v1alpha1
+kind: HsmKey
+metadata: {name: signing, namespace: default}
+spec: {hsm: vault, keyType: EC, curve: P-256}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_executable_makes_a_key_ready_on_its_own_store_and_knows_it_after_a_restart() {
+    let plane = borrow(Options::default()).await;
+    let store = tempfile::tempdir().expect("a folder");
+    let flags = [
+        &TIMES[..],
+        &["--data-dir", store.path().to_str().expect("UTF-8")],
+    ]
+    .concat();
+    let mut operator = Operator::start(plane.kubeconfig(), &flags);
+    plane
+        .kubectl(&["apply", "--filename", "-"], VAULT)
+        .await
+        .ok();
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        "managedhsm/vault",
+        "hsmkey/signing",
+    ];
+    let seen = plane.kubectl(&ready, "").await;
+    assert!(seen.success, "{}\n{}", seen.stderr, operator.log());
+    assert!(
+        operator
+            .get("/readyz")
+            .await
+            .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    );
+    let thumbprint = [
+        "get",
+        "hsmkey/signing",
+        "--output=jsonpath={.status.versions[0].thumbprint}",
+    ];
+    let before = plane.kubectl(&thumbprint, "").await.ok();
+    assert!(!before.is_empty());
+    operator.signal(Signal::TERM);
+    assert_eq!(operator.exit().await.code(), Some(0), "{}", operator.log());
+
+    let mut next = Operator::start(plane.kubeconfig(), &flags);
+    next.says("the caches are filled: working").await;
+    plane
+        .kubectl(&["annotate", "hsmkey/signing", "again=yes"], "")
+        .await
+        .ok();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(plane.kubectl(&ready, "").await.success, "{}", next.log());
+    assert_eq!(plane.kubectl(&thumbprint, "").await.ok(), before);
+    next.signal(Signal::TERM);
+    assert_eq!(next.exit().await.code(), Some(0), "{}", next.log());
 }

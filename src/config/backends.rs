@@ -64,7 +64,8 @@ pub fn built_in() -> Vec<Backend> {
 }
 
 const DEFAULT_SLOTS: u32 = 256;
-const DEFAULT_KEYS: u32 = 1000;
+/// `maxKeysPerHsm`, if not said.
+pub const DEFAULT_KEYS: u32 = 1000;
 
 /// Reads and validates the file. The error is one sentence: cause and way out.
 pub fn load(path: &Path) -> Result<Vec<Backend>, String> {
