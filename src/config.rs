@@ -161,11 +161,11 @@ impl Config {
                 max_keys_per_hsm,
             } = backend;
             let place = match store {
-                Store::Embedded { slots } => format!(
+                Store::Embedded { slots, pins: _ } => format!(
                     "embedded, in {}, up to {slots} HSMs",
                     self.data_dir.display()
                 ),
-                Store::Pkcs11 { module, pin_dir: _ } => format!(
+                Store::Pkcs11 { module, .. } => format!(
                     "PKCS#11 module {}, an HSM for each free slot",
                     module.display()
                 ),

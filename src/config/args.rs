@@ -28,7 +28,8 @@ The backends file is a YAML list:
   - name: rack
     kind: pkcs11
     module: /usr/lib/softhsm/libsofthsm2.so
-    pinDir: /pins/rack    # with the files so-pin and user-pin
+    pins: {soPinFile: /pins/so, userPinFile: /pins/user}
+    oneAtATime: true
     allowedNamespaces: {names: [payments]}
     maxHsmsPerNamespace: 2
     maxKeysPerHsm: 1000

@@ -23,10 +23,23 @@ pub struct Backend {
 /// Where the material is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// The soft token inside this executable, with its files in the data folder, its PINs in the PIN folder, and room for so many HSMs.
-    Embedded { slots: u32 },
-    /// A PKCS#11 module, and the folder with `so-pin` and `user-pin`. It holds as many HSMs as it has free slots.
-    Pkcs11 { module: PathBuf, pin_dir: PathBuf },
+    /// The soft token inside this executable, with its files in the data folder and room for so many HSMs. Without PIN files it makes its own in the PIN folder.
+    Embedded { slots: u32, pins: Option<PinFiles> },
+    /// A PKCS#11 module. It holds as many HSMs as it has free slots.
+    Pkcs11 {
+        module: PathBuf,
+        pins: PinFiles,
+        /// It bears one call at a time only.
+        one_at_a_time: bool,
+    },
+}
+
+/// Where the SO's and the user's PIN are: one line each.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PinFiles {
+    pub so_pin_file: PathBuf,
+    pub user_pin_file: PathBuf,
 }
 
 /// Who may use a backend.
@@ -56,6 +69,7 @@ pub fn built_in() -> Vec<Backend> {
         name: "default".to_owned(),
         store: Store::Embedded {
             slots: DEFAULT_SLOTS,
+            pins: None,
         },
         allowed_namespaces: Allowed::All,
         max_hsms_per_namespace: None,
@@ -115,8 +129,9 @@ struct Entry {
     name: String,
     kind: StoreKind,
     module: Option<PathBuf>,
-    pin_dir: Option<PathBuf>,
+    pins: Option<PinFiles>,
     slots: Option<u32>,
+    one_at_a_time: Option<bool>,
     allowed_namespaces: Option<AllowedEntry>,
     max_hsms_per_namespace: Option<u32>,
     max_keys_per_hsm: Option<u32>,
@@ -142,8 +157,9 @@ impl Entry {
             name,
             kind,
             module,
-            pin_dir,
+            pins,
             slots,
+            one_at_a_time,
             allowed_namespaces,
             max_hsms_per_namespace,
             max_keys_per_hsm,
@@ -154,7 +170,7 @@ impl Entry {
             ));
         }
         let at = |problem: &str| format!("backend {name:?}: {problem}");
-        let store = store(kind, module, pin_dir, slots).map_err(at)?;
+        let store = store(kind, module, pins, slots, one_at_a_time).map_err(at)?;
         let allowed_namespaces = allowed(allowed_namespaces).map_err(|problem| at(&problem))?;
         let max_keys_per_hsm = max_keys_per_hsm.unwrap_or(DEFAULT_KEYS);
         for (field, value) in [
@@ -181,30 +197,34 @@ impl Entry {
 fn store(
     kind: StoreKind,
     module: Option<PathBuf>,
-    pin_dir: Option<PathBuf>,
+    pins: Option<PinFiles>,
     slots: Option<u32>,
+    one_at_a_time: Option<bool>,
 ) -> Result<Store, &'static str> {
-    match (kind, module, pin_dir) {
-        (StoreKind::Embedded, None, None) => Ok(Store::Embedded {
-            slots: slots.unwrap_or(DEFAULT_SLOTS),
-        }),
-        (StoreKind::Embedded, _, _) => Err(
-            "kind embedded takes neither module nor pinDir (its PINs are in --pin-dir); leave them out, or make it kind pkcs11",
-        ),
-        (StoreKind::Pkcs11, _, _) if slots.is_some() => {
+    match kind {
+        StoreKind::Embedded => match (module, one_at_a_time) {
+            (None, None) => Ok(Store::Embedded {
+                slots: slots.unwrap_or(DEFAULT_SLOTS),
+                pins,
+            }),
+            _ => Err(
+                "kind embedded takes neither module nor oneAtATime; leave them out, or make it kind pkcs11",
+            ),
+        },
+        StoreKind::Pkcs11 if slots.is_some() => {
             Err("kind pkcs11 takes no slots, the module has its own; leave it out")
         }
-        (StoreKind::Pkcs11, Some(module), Some(pin_dir))
-            if module.is_absolute() && pin_dir.is_absolute() =>
-        {
-            Ok(Store::Pkcs11 { module, pin_dir })
-        }
-        (StoreKind::Pkcs11, Some(_), Some(_)) => {
-            Err("module and pinDir must be absolute paths; write the whole path of both")
-        }
-        (StoreKind::Pkcs11, _, _) => Err(
-            "kind pkcs11 needs module (the library's path) and pinDir (the folder with so-pin and user-pin)",
-        ),
+        StoreKind::Pkcs11 => match (module, pins) {
+            (Some(module), Some(pins)) if module.is_absolute() => Ok(Store::Pkcs11 {
+                module,
+                pins,
+                one_at_a_time: one_at_a_time.unwrap_or(true),
+            }),
+            (Some(_), Some(_)) => Err("module is no absolute path; write the library's whole path"),
+            _ => Err(
+                "kind pkcs11 needs module (the library's path) and pins (soPinFile, userPinFile)",
+            ),
+        },
     }
 }
 
@@ -259,7 +279,7 @@ mod tests {
 - name: rack
   kind: pkcs11
   module: /usr/lib/softhsm/libsofthsm2.so
-  pinDir: /pins/rack
+  pins: {soPinFile: /pins/so, userPinFile: /pins/user}
   allowedNamespaces: {names: [team-a, team-b]}
   maxHsmsPerNamespace: 2
   maxKeysPerHsm: 50
@@ -271,13 +291,23 @@ mod tests {
         assert_eq!(backends.len(), 2);
         assert_eq!(
             (backends[0].max_keys_per_hsm, &backends[0].store),
-            (1000, &Store::Embedded { slots: 12 })
+            (
+                1000,
+                &Store::Embedded {
+                    slots: 12,
+                    pins: None
+                }
+            )
         );
         assert_eq!(
             backends[1].store,
             Store::Pkcs11 {
                 module: "/usr/lib/softhsm/libsofthsm2.so".into(),
-                pin_dir: "/pins/rack".into()
+                pins: PinFiles {
+                    so_pin_file: "/pins/so".into(),
+                    user_pin_file: "/pins/user".into()
+                },
+                one_at_a_time: true
             }
         );
         assert_eq!(
@@ -287,7 +317,13 @@ mod tests {
             ),
             (Some(2), 50)
         );
-        assert_eq!(built_in()[0].store, Store::Embedded { slots: 256 });
+        assert_eq!(
+            built_in()[0].store,
+            Store::Embedded {
+                slots: 256,
+                pins: None
+            }
+        );
     }
 
     #[test]
@@ -332,18 +368,18 @@ mod tests {
             ),
             (
                 "- {name: a, kind: embedded, module: /x}",
-                "takes neither module nor pinDir",
+                "takes neither module nor oneAtATime",
             ),
             (
                 "- {name: a, kind: pkcs11, module: /x}",
-                "needs module (the library's path) and pinDir",
+                "needs module (the library's path) and pins",
             ),
             (
-                "- {name: a, kind: pkcs11, module: x.so, pinDir: /p}",
-                "must be absolute paths; write",
+                "- {name: a, kind: pkcs11, module: x.so, pins: {soPinFile: /s, userPinFile: /u}}",
+                "is no absolute path; write",
             ),
             (
-                "- {name: a, kind: pkcs11, module: /x, pinDir: /p, slots: 3}",
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, slots: 3}",
                 "takes no slots",
             ),
             ("- {name: a, kind: embedded, slots: 0}", "slots is 0"),

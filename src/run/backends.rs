@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::backend::HsmBackend;
 #[cfg(feature = "embedded")]
 use crate::backend::pkcs11::embedded;
-use crate::backend::pkcs11::{OpenError, external};
+use crate::backend::pkcs11::{OpenError, PinPaths, external};
 #[cfg(feature = "embedded")]
 use crate::backend::{Stored, TokenLabel};
-use crate::config::backends::{Allowed, Backend, Store};
+use crate::config::backends::{Allowed, Backend, PinFiles, Store};
 #[cfg(feature = "embedded")]
 use crate::plan::ids;
 
@@ -83,15 +83,32 @@ fn open_one(
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     let failed = |error| Failure::Open(backend.name.clone(), error);
     match &backend.store {
-        Store::Embedded { slots } => open_embedded(backend, *slots, data_dir, pin_dir),
-        Store::Pkcs11 { module, pin_dir } => {
+        Store::Embedded { slots, pins } => {
+            let pins = pins
+                .as_ref()
+                .map_or_else(|| PinPaths::in_folder(pin_dir), paths);
+            open_embedded(backend, *slots, data_dir, pins)
+        }
+        Store::Pkcs11 {
+            module,
+            pins,
+            one_at_a_time,
+        } => {
             let config = external::Config {
                 library: module.clone(),
                 data_dir: data_dir.join(&backend.name),
-                pin_dir: pin_dir.clone(),
+                pins: paths(pins),
+                one_at_a_time: *one_at_a_time,
             };
             Ok(Arc::new(external::open(&config).map_err(failed)?))
         }
+    }
+}
+
+fn paths(files: &PinFiles) -> PinPaths {
+    PinPaths {
+        so: files.so_pin_file.clone(),
+        user: files.user_pin_file.clone(),
     }
 }
 
@@ -100,13 +117,14 @@ fn open_embedded(
     backend: &Backend,
     slots: u32,
     data_dir: &Path,
-    pin_dir: &Path,
+    pins: PinPaths,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     let (max_tokens, max_keys) = (count(slots), count(backend.max_keys_per_hsm));
     let config = embedded::Config {
+        data_dir: data_dir.to_owned(),
+        pins,
         max_tokens,
         max_keys,
-        ..embedded::Config::new(data_dir, pin_dir)
     };
     let module = embedded::open(&config, tokens_to_keep)
         .map_err(|error| Failure::Open(backend.name.clone(), error))?;
@@ -118,7 +136,7 @@ fn open_embedded(
     backend: &Backend,
     _: u32,
     _: &Path,
-    _: &Path,
+    _: PinPaths,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     Err(Failure::NotBuilt(backend.name.clone()))
 }
