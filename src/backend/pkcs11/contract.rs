@@ -15,8 +15,8 @@ use super::{
     token::{Refusal, Token},
 };
 use crate::backend::{
-    Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
-    ObjectFacts, Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
+    Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId, ObjectFacts,
+    Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
 };
 
 impl HsmBackend for Module {

@@ -34,8 +34,8 @@ use cryptoki::{
 pub use pins::{Pin, PinError, PinPaths, Pins, SO_PIN_FILE, USER_PIN_FILE};
 
 use super::{
-    Access, BackendError, Class, Handle, HsmBackend, Mark, MaterialId,
-    Result, TokenFacts, TokenLabel, TokenRef, Use,
+    Access, BackendError, Class, Handle, HsmBackend, Mark, MaterialId, Result, TokenFacts,
+    TokenLabel, TokenRef, Use,
     ledger::{Ledger, LedgerError},
 };
 use error::{Fault, translate};
