@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::Stored;
 use crate::plan::observed::{Held, Reading};
-use crate::plan::{Lineage, encoding};
+use crate::plan::{Lineage, encoding, leaves_strays};
 use crate::softdelete::{Record, RecordId, Subject};
 
 /// One record, and which backend's ledger it is in.
@@ -112,13 +112,17 @@ impl Index {
             .collect()
     }
 
-    /// Every lineage that has a record which is not final.
+    /// Every lineage that has a record which is not final, or may have left something.
     pub fn lineages(&self) -> Vec<Lineage> {
         self.lock()
             .entries
             .values()
-            .filter(|entry| !entry.held.is_final())
-            .filter_map(|entry| entry.held.record())
+            .filter_map(|entry| {
+                entry
+                    .held
+                    .record()
+                    .filter(|record| !entry.held.is_final() || leaves_strays(record))
+            })
             .map(lineage)
             .collect()
     }

@@ -80,6 +80,8 @@ pub enum Failure {
     DefinitionGone(String),
     #[error("the {0} ended, which it never should")]
     WatchEnded(String),
+    #[error("{0} passes did not end within the grace and were broken off")]
+    BrokenOff(usize),
     #[error("the ledger changes faster than it can be looked at")]
     Moving,
 }
@@ -91,7 +93,7 @@ impl Failure {
             Self::Backend(_) => "backend",
             Self::Convert(_) | Self::Json(_) => "malformed",
             Self::Moving => "raced",
-            Self::WatchEnded(_) => "watch",
+            Self::WatchEnded(_) | Self::BrokenOff(_) => "watch",
             Self::DefinitionGone(_) => "definition",
         }
     }
@@ -102,9 +104,11 @@ impl Failure {
             | Self::Convert(_)
             | Self::Json(_)
             | Self::DefinitionGone(_) => Backoff::LATER,
-            Self::Cluster(_) | Self::Backend(_) | Self::Moving | Self::WatchEnded(_) => {
-                Backoff::SOON
-            }
+            Self::Cluster(_)
+            | Self::Backend(_)
+            | Self::Moving
+            | Self::WatchEnded(_)
+            | Self::BrokenOff(_) => Backoff::SOON,
         }
     }
 }
@@ -220,12 +224,8 @@ fn next(wake: Option<Duration>) -> Next {
 impl Reconcile for Context {
     async fn reconcile(&self, lineage: Lineage) -> Next {
         match self.pass(&lineage).await {
-            Ok(next) => {
-                self.metrics.reconciled(lineage.kind.object(), "settled");
-                next
-            }
+            Ok(next) => next,
             Err(failure) => {
-                self.metrics.reconciled(lineage.kind.object(), "failed");
                 tracing::warn!(%lineage, class = failure.class(), %failure, "the pass failed and is tried again");
                 Next::Failed {
                     class: failure.class(),
@@ -314,7 +314,10 @@ async fn work(
     ready();
     let work = queue.run(context, stop);
     tokio::select! {
-        _broken_off = work => Ok(()),
+        broken_off = work => {
+            // Not in good order: the Lease then runs out by itself, and nobody else opens the store before.
+            if broken_off == 0 { Ok(()) } else { Err(Failure::BrokenOff(broken_off)) }
+        }
         Some(ended) = tasks.join_next() => Err(Failure::WatchEnded(ended.unwrap_or_else(|error| error.to_string()))),
     }
 }

@@ -12,7 +12,7 @@ use crate::backend::{BackendError, Depth, HsmBackend, Mark, MaterialId, ObjectFa
 use crate::plan::observed::{
     Held, Hsm, KeyOfHsm, Material, Namespace, Observed, PurgeLook, Reading,
 };
-use crate::plan::{Lineage, ids};
+use crate::plan::{self, Lineage, ids};
 use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject, Uid, names};
 
 /// How often a look starts again because the ledger moved under it.
@@ -24,12 +24,16 @@ pub async fn look(
     lineage: &Lineage,
     source: Source,
 ) -> Result<Observed, Failure> {
+    let mut last = None;
     for _ in 0..TRIES {
-        if let Some(seen) = attempt(context, lineage, source).await? {
-            return Ok(seen);
+        match attempt(context, lineage, source).await? {
+            // Written between our reading of the record and our GET, or the store is old: another look tells.
+            Some(seen) if source == Source::Live && seen.store_seems_old() => last = Some(seen),
+            Some(seen) => return Ok(seen),
+            None => {}
         }
     }
-    Err(Failure::Moving)
+    last.ok_or(Failure::Moving)
 }
 
 /// What was looked at on the backend's side, and by which records.
@@ -234,7 +238,7 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
                 }),
         );
     }
-    let before = standing(&entries);
+    let before = looked_at(entries.iter().map(|entry| &entry.held));
     let hsm_id = hsm_id(context, named, before.as_ref());
     let hsm_before = match &hsm_id {
         Some(id) => read(context, &module, &backend, id).await?.and_then(one),
@@ -256,11 +260,7 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         Some(id) => read(context, &module, &backend, id).await?.and_then(one),
         None => None,
     };
-    let after = records
-        .iter()
-        .filter(|held| !held.is_final())
-        .find_map(Held::record)
-        .cloned();
+    let after = looked_at(records.iter());
     if touched(before.as_ref()) != touched(after.as_ref()) || hsm_before.is_some() != hsm.is_some()
     {
         return Ok(None);
@@ -273,12 +273,14 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
     }))
 }
 
-fn standing(entries: &[Entry]) -> Option<Record> {
-    entries
-        .iter()
-        .filter(|entry| !entry.held.is_final())
-        .find_map(|entry| entry.held.record())
-        .cloned()
+/// The record whose material is looked at: the one that stands, else an ended creation's, of which a paused process may have left something.
+fn looked_at<'a>(held: impl Iterator<Item = &'a Held> + Clone) -> Option<Record> {
+    let standing = held.clone().find(|held| !held.is_final());
+    let ended = || {
+        held.clone()
+            .find(|held| held.record().is_some_and(plan::leaves_strays))
+    };
+    standing.or_else(ended).and_then(Held::record).cloned()
 }
 
 fn one(held: Held) -> Option<(u64, Record)> {

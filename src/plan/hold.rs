@@ -74,7 +74,7 @@ pub fn unreadable(o: &Observed) -> Check {
 }
 
 /// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed.
-fn store_is_old(o: &Observed, held: &Held) -> Check {
+pub fn store_is_old(o: &Observed, held: &Held) -> Check {
     let by_object = o
         .object
         .as_ref()

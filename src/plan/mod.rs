@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::api;
 use crate::softdelete::purge::PurgeVerdict;
-use crate::softdelete::{Record, RecordState};
+use crate::softdelete::{Record, RecordState, Subject};
 use observed::{Held, Object, Proxy};
 use recover::Outcome;
 use step::{Hold, Move, act};
@@ -191,8 +191,28 @@ fn of_record(o: &Observed, held: &Held, record: &Record, holder: Option<&Object>
     }
 }
 
-/// A tombstone whose proxy is still there.
+/// An ended creation: whoever was paused in it may make its pending object still, which is then destroyed.
+pub fn leaves_strays(record: &Record) -> bool {
+    let pending = matches!(
+        &record.subject,
+        Subject::Key {
+            pending: Some(_),
+            ..
+        }
+    );
+    record.state == RecordState::Tombstone && pending
+}
+
+/// A tombstone: strays of its creation, and a proxy that is still there.
 fn gone_for_good(o: &Observed) -> Move {
+    let ended = o
+        .records
+        .iter()
+        .filter_map(Held::record)
+        .find(|record| leaves_strays(record));
+    if let Some(step) = ended.map_or(Ok(None), |record| purge::strays(o, record))? {
+        return act(step);
+    }
     let of_proxy = |record: &&Record| {
         let mut proxy = o.proxy.iter();
         record.state == RecordState::Tombstone && proxy.any(|found| found.is_of(&record.origin.uid))

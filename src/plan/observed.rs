@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 
+use super::hold;
 use crate::api;
 use crate::backend::{ObjectFacts, TokenFacts};
 use crate::softdelete::permission::Missing;
@@ -317,6 +318,13 @@ impl Observed {
         self.object
             .as_ref()
             .filter(|object| object.meta.deleted.is_none())
+    }
+
+    /// A status has seen a higher generation than a record has.
+    pub fn store_seems_old(&self) -> bool {
+        self.records
+            .iter()
+            .any(|held| hold::store_is_old(self, held).is_err())
     }
 
     /// The key's HSM can be used: its record is *live* and its object does not terminate (G6).

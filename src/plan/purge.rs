@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::create::touch;
 use super::hold;
 use super::ids;
 use super::material::{Objects, Progress};
@@ -419,6 +420,27 @@ fn destroy_key(o: &Observed, record: &Record) -> Move {
         Progress::Touch(effect) => act(Step::quiet(effect)),
         Progress::Done | Progress::Missing(_) | Progress::Disagrees(_) => Ok(None),
     }
+}
+
+/// What a paused process made of a creation that was ended meanwhile: only what is pending, and only where it can be seen.
+pub fn strays(o: &Observed, record: &Record) -> Move {
+    let Subject::Key {
+        pending: Some(pending),
+        algorithm,
+        ..
+    } = &record.subject
+    else {
+        return Ok(None);
+    };
+    let (Ok(token), Material::Objects(found)) = (translate::token_of_key(o), &o.material) else {
+        return Ok(None);
+    };
+    let objects = Objects {
+        token: &token,
+        algorithm,
+        found,
+    };
+    touch(o, objects.end(pending))
 }
 
 fn destroy_hsm(o: &Observed, token: Option<&Token>) -> Move {
