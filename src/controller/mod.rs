@@ -33,6 +33,8 @@ use queue::{Backoff, Next, Queue, Reconcile, Waker};
 /// No protocol has more steps than this for one lineage: a pass that goes on longer is put back in the queue.
 const MOST_STEPS: usize = 1000;
 
+/// How long a pass waits after a precondition that did not hold.
+const AFTER_A_RACE: Duration = Duration::from_millis(20);
 /// An HSM's counts are written no more often than this,
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// and this long after the change, so that keys that are made together are counted together.
@@ -188,7 +190,8 @@ impl Context {
             };
             match self.step(&seen, &step).await? {
                 Done::Yes => {}
-                Done::Raced => tokio::task::yield_now().await,
+                // Whoever was faster is told to our caches in a moment.
+                Done::Raced => tokio::time::sleep(AFTER_A_RACE).await,
                 Done::Refused(why) => refused = Some(why),
             }
         }

@@ -1,0 +1,145 @@
+//! What happens where there is no room, or no way yet: said in one sentence, and nothing lost.
+
+mod operator;
+
+use managed_hsm_operator::backend::memory::MemoryBackend;
+use managed_hsm_operator::controller::cluster::Watched;
+use managed_hsm_operator::softdelete::Kind;
+use operator::{Operator, condition, gone, until};
+use testplane::{Options, borrow};
+
+const HSM: Watched = Watched::Object(Kind::Hsm);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd34_one_more_hsm_than_the_backend_has_slots_stands_and_says_so() {
+    let plane = borrow(Options::default()).await;
+    let _operator = Operator::start(&plane, MemoryBackend::with([7; 32], 1)).await;
+    let ns = plane.namespace("full").await;
+    let hsm = |name: &str| {
+        format!(
+            "{{apiVersion: managedhsm.dev/v1alpha1, kind: ManagedHsm, metadata: {{name: {name}, namespace: {ns}}}, spec: {{}}}}\n"
+        )
+    };
+    plane
+        .kubectl(&["apply", "-f", "-"], &hsm("first"))
+        .await
+        .ok();
+    until(&plane, HSM, Some(&ns), "first", "Ready", "True", "").await;
+
+    plane
+        .kubectl(&["apply", "-f", "-"], &hsm("second"))
+        .await
+        .ok();
+    let stands = until(
+        &plane,
+        HSM,
+        Some(&ns),
+        "second",
+        "Ready",
+        "False",
+        "BackendFull",
+    )
+    .await;
+    let (status, _, sentence) = condition(&stands, "Stalled").expect("it stalls");
+    assert_eq!(status, "True");
+    assert!(sentence.contains("no room"), "{sentence}");
+
+    // Nothing was made, so nothing is kept: it goes at once, without a proxy.
+    plane
+        .kubectl(
+            &["delete", "managedhsm", "second", "-n", &ns, "--timeout=30s"],
+            "",
+        )
+        .await
+        .ok();
+    gone(&plane, HSM, Some(&ns), "second").await;
+    let proxies = plane
+        .kubectl(&["get", "deletedmanagedhsms", "-o", "name"], "")
+        .await
+        .ok();
+    assert_eq!(proxies.trim(), "");
+    until(&plane, HSM, Some(&ns), "first", "Ready", "True", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd23_a_purge_destroys_nothing_in_this_version_and_says_how_it_goes_on() {
+    let plane = borrow(Options::default()).await;
+    let operator = Operator::start(&plane, MemoryBackend::new()).await;
+    let ns = plane.namespace("later").await;
+    let key = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: ManagedHsm, metadata: {{name: safe, namespace: {ns}}}, spec: {{}}}}
+---
+{{apiVersion: managedhsm.dev/v1alpha1, kind: HsmKey, metadata: {{name: signing, namespace: {ns}}}, spec: {{hsm: safe, keyType: EC, curve: P-256}}}}
+"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &key).await.ok();
+    let made = until(
+        &plane,
+        Watched::Object(Kind::Key),
+        Some(&ns),
+        "signing",
+        "Ready",
+        "True",
+        "",
+    )
+    .await;
+    let uid = made.metadata.uid.expect("a uid");
+    plane
+        .kubectl(
+            &["delete", "hsmkey", "signing", "-n", &ns, "--timeout=30s"],
+            "",
+        )
+        .await
+        .ok();
+    let proxy = format!("{ns}.signing");
+    until(
+        &plane,
+        Watched::Proxy(Kind::Key),
+        None,
+        &proxy,
+        "Ready",
+        "True",
+        "",
+    )
+    .await;
+    let before = operator.backend.inspect();
+
+    let purge = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: Purge, metadata: {{name: gone}}, spec: {{kind: DeletedHsmKey, name: {proxy}, uid: {uid}, requestedBy: admin}}}}"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &purge).await.ok();
+    let held = until(&plane, Watched::Purge, None, "gone", "Ready", "False", "").await;
+    let (_, _, sentence) = condition(&held, "Ready").expect("Ready");
+    assert!(sentence.contains("destroys nothing"), "{sentence}");
+    assert_eq!(
+        operator.backend.inspect(),
+        before,
+        "the material is untouched"
+    );
+
+    // And it is no obstacle: the key comes back.
+    let recover = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: Recover, metadata: {{name: back, namespace: {ns}}}, spec: {{kind: HsmKey, name: signing, uid: {uid}}}}}"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &recover).await.ok();
+    until(
+        &plane,
+        Watched::Recover,
+        Some(&ns),
+        "back",
+        "Complete",
+        "True",
+        "",
+    )
+    .await;
+    until(
+        &plane,
+        Watched::Object(Kind::Key),
+        Some(&ns),
+        "signing",
+        "Ready",
+        "True",
+        "",
+    )
+    .await;
+}
