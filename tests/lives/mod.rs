@@ -238,11 +238,9 @@ impl Life {
     pub async fn whole(&self) -> Value {
         self.create().await;
         let made = self.identities();
-        let mut uids = Vec::new();
         for kind in [Kind::Key, Kind::Hsm] {
             let uid = self.delete(kind).await;
             self.recover(kind, &uid).await;
-            uids.push((format!("a deleted {}", kind.object()), uid));
         }
         self.ready(Kind::Key).await;
         self.counted().await;
@@ -252,7 +250,7 @@ impl Life {
             "{}: the same material",
             self.namespace
         );
-        self.picture(uids).await
+        self.picture().await
     }
 
     /// The HSM's counts follow its keys now and then.
@@ -323,7 +321,8 @@ impl Life {
     }
 
     /// All that there is of this life, with what differs from life to life said by name.
-    pub async fn picture(&self, mut names: Vec<(String, String)>) -> Value {
+    pub async fn picture(&self) -> Value {
+        let mut names = Vec::new();
         let mut all = serde_json::Map::new();
         for kind in [Kind::Hsm, Kind::Key] {
             let object = self.api(Watched::Object(kind)).get(name_of(kind)).await;
@@ -347,9 +346,17 @@ impl Life {
                 .expect("JSON"),
             );
             let recover = self.api(Watched::Recover).get(&recover_name(kind)).await;
+            let recover = recover.expect("the Recover");
+            names.push((
+                format!("the deleted {}", kind.object()),
+                recover.data["spec"]["uid"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ));
             all.insert(
                 recover_name(kind),
-                serde_json::to_value(recover.expect("the Recover")).expect("JSON"),
+                serde_json::to_value(recover).expect("JSON"),
             );
         }
         all.insert("records".to_owned(), self.pictured_records());
