@@ -84,6 +84,9 @@ async fn attempt(
             .namespace(source, &lineage.namespace)
             .await?,
     };
+    if overlooked(context, lineage, &seen, &stored).await? {
+        return Ok(None);
+    }
     if source == Source::Live {
         absence_counts(context, lineage, &seen, &stored.records).await?;
     }
@@ -115,6 +118,35 @@ async fn absence_counts(
         }
     }
     Ok(())
+}
+
+/// What stands here must have a record, and memory knows none: another operator may have written it since the ledger was listed.
+/// No name is free, and no material missing, before the ledger itself was asked.
+async fn overlooked(
+    context: &Context,
+    lineage: &Lineage,
+    seen: &Seen,
+    stored: &Stored,
+) -> Result<bool, Failure> {
+    let ours = |object: &DynamicObject| {
+        let finalizers = object.metadata.finalizers.iter().flatten();
+        finalizers.into_iter().any(|name| name == api::FINALIZER)
+    };
+    let claims = seen.proxy.is_some() || seen.object.as_ref().is_some_and(ours);
+    let known = stored.records.iter().any(|held| !held.is_final());
+    match context.backends.get(&stored.backend) {
+        Some(module) if claims && !known => {
+            let all = list(context, module, &stored.backend).await?;
+            let standing = |held: &Held| {
+                !held.is_final()
+                    && held
+                        .record()
+                        .is_some_and(|record| index::lineage(record) == *lineage)
+            };
+            Ok(all.iter().any(standing))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The object is not the one that the cache had, and has a record: it was not among those read before the GET.
@@ -261,8 +293,9 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         None => None,
     };
     let after = looked_at(records.iter());
-    if touched(before.as_ref()) != touched(after.as_ref()) || hsm_before.is_some() != hsm.is_some()
-    {
+    let looked_alike = touched(before.as_ref()) == touched(after.as_ref())
+        && counted_only(before.as_ref()) == counted_only(after.as_ref());
+    if !looked_alike || hsm_before.is_some() != hsm.is_some() {
         return Ok(None);
     }
     Ok(Some(Stored {
@@ -331,6 +364,26 @@ fn hsm_id(context: &Context, named: &Named<'_>, record: Option<&Record>) -> Opti
         .or_else(|| named.hsm.as_ref().map(ids::record_id))
 }
 
+/// All records of one ledger in one pass; memory takes note of them.
+pub async fn list(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+) -> Result<Vec<Held>, Failure> {
+    let stored = context
+        .pool
+        .run(Arc::clone(module), |module| module.records())
+        .await?;
+    let all: Vec<_> = stored
+        .chunk_by(|one, other| one.id == other.id)
+        .filter_map(|group| index::reading(&RecordId(group[0].id.clone()), group))
+        .collect();
+    for held in &all {
+        context.index.note(backend, held.clone());
+    }
+    Ok(all)
+}
+
 /// The id's record, at the source; memory takes note of it.
 pub async fn read(
     context: &Context,
@@ -381,6 +434,20 @@ async fn material(
     }
 }
 
+/// Of what lives, with nothing pending, labels are enough.
+fn counted_only(record: Option<&Record>) -> bool {
+    record.is_some_and(|record| {
+        record.state == RecordState::Live
+            && !matches!(
+                &record.subject,
+                Subject::Key {
+                    pending: Some(_),
+                    ..
+                }
+            )
+    })
+}
+
 async fn objects(
     context: &Context,
     module: &Arc<dyn HsmBackend>,
@@ -388,14 +455,7 @@ async fn objects(
     record: &Record,
 ) -> Result<Material, Failure> {
     let ids = material_ids(record);
-    let quiet = record.state == RecordState::Live
-        && !matches!(
-            &record.subject,
-            Subject::Key {
-                pending: Some(_),
-                ..
-            }
-        );
+    let quiet = counted_only(Some(record));
     let seen = context
         .pool
         .run(Arc::clone(module), move |module| {

@@ -11,8 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 
 use super::cluster::{Caches, Watched};
-use super::{Context, index};
-use crate::backend::HsmBackend;
+use super::{Context, observe};
 use crate::plan::Lineage;
 use crate::softdelete::{Kind, RecordId};
 
@@ -149,18 +148,7 @@ fn kind_of(text: &str) -> Option<Kind> {
 /// Reads every ledger in one pass, for lists and names, and wakes what it names.
 pub async fn load(context: &Context) -> Result<(), super::Failure> {
     for (name, module) in &context.backends {
-        let stored = context
-            .pool
-            .run(Arc::clone(module), |module: &dyn HsmBackend| {
-                module.records()
-            })
-            .await?;
-        for group in stored.chunk_by(|one, other| one.id == other.id) {
-            let id = RecordId(group[0].id.clone());
-            if let Some(held) = index::reading(&id, group) {
-                context.index.note(name, held);
-            }
-        }
+        observe::list(context, module, name).await?;
     }
     context
         .index
