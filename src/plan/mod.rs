@@ -170,10 +170,25 @@ fn life(o: &Observed) -> Move {
     let holder = o
         .alive()
         .filter(|object| object.meta.uid == record.origin.uid);
-    match (of_record(o, held, record, holder)?, o.alive()) {
-        (Some(step), _) => act(step),
-        (None, Some(object)) if holder.is_none() => visitor(o, object),
-        (None, _) => Ok(None),
+    match (of_record(o, held, record, holder), o.alive()) {
+        (Ok(Some(step)), _) => act(step),
+        (held, Some(object)) if holder.is_none() => visitor_beside(held.err(), visitor(o, object)),
+        (held, _) => held,
+    }
+}
+
+/// What holds the record is not the visitor's to show: it shows why it stands itself, and is looked at again when the record is.
+fn visitor_beside(held: Option<Hold>, visitor: Move) -> Move {
+    let Some(held) = held else {
+        return visitor;
+    };
+    match visitor {
+        Err(own) => Err(Hold {
+            again: held.again.into_iter().chain(own.again).min(),
+            ..own
+        }),
+        Ok(None) => Err(held),
+        step => step,
     }
 }
 
