@@ -93,12 +93,16 @@ impl Build {
             .with_test_writer()
             .try_init();
         let cluster = cluster_id(&self.client).await;
+        // As the executable does: a clock that was never compared is not trusted, and then no deletion's own date is.
+        let time = Arc::new(Timekeeper::new(Clock::real(), Limits::default()));
+        let asked = time.ask(&self.client).await;
+        asked.expect("the API server says what time it is");
         let metrics = Arc::new(Metrics::new(|_| {}));
         let stop = CancellationToken::new();
         let parts = Parts {
             client: self.client,
             pool: Pool::new(self.threads).expect("threads"),
-            time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
+            time,
             settings: Settings {
                 cluster,
                 undeletable: false,
