@@ -1,0 +1,97 @@
+//! The planner's laws over all small observations. Their domain is `laws/domain.rs`, what each demands `laws/judge.rs`.
+
+#[path = "laws/domain.rs"]
+mod domain;
+#[path = "laws/judge.rs"]
+mod judge;
+#[path = "laws/survey.rs"]
+mod survey;
+#[path = "laws/world.rs"]
+mod world;
+
+use survey::holds;
+
+#[test]
+fn i1_no_recorded_material_is_destroyed_without_its_proved_copy_under_the_right_record() {
+    holds("i1_destroys");
+}
+
+#[test]
+fn i1_nothing_becomes_destroying_before_its_time() {
+    holds("i1_ends");
+}
+
+#[test]
+fn i2_what_a_live_object_has_is_neither_destroyed_nor_sealed() {
+    holds("i2_live");
+}
+
+#[test]
+fn g3_material_is_touched_only_under_its_record_and_copied_once() {
+    holds("g3_touches");
+}
+
+#[test]
+fn sd03_the_finalizer_goes_only_when_neither_object_nor_proxy_would_be_missed() {
+    holds("sd03_neither");
+}
+
+#[test]
+fn g4_each_record_follows_the_one_of_the_look_by_an_edge_that_is_there() {
+    holds("g4_follows");
+}
+
+#[test]
+fn i6_where_records_are_in_doubt_nothing_is_written() {
+    holds("i6_doubt");
+}
+
+#[test]
+fn i6_what_is_not_known_counts_as_protected() {
+    holds("i6_protected");
+}
+
+#[test]
+fn sd28_nothing_is_made_for_an_object_that_had_material() {
+    holds("sd28_other");
+}
+
+#[test]
+fn every_write_to_the_cluster_carries_what_this_look_saw() {
+    holds("look");
+}
+
+#[test]
+fn a_proxy_is_deleted_only_when_something_else_stands_for_it() {
+    holds("proxy_goes");
+}
+
+#[test]
+fn sd01_a_proxy_is_made_only_of_what_had_material() {
+    holds("sd01_proxy");
+}
+
+#[test]
+fn sd09_no_date_ever_comes_earlier() {
+    holds("sd09_dates");
+}
+
+#[test]
+fn the_phase_moves_only_along_its_edges() {
+    holds("phase");
+}
+
+#[test]
+fn sd19_an_object_is_made_again_only_in_its_own_recovery() {
+    holds("sd19_again");
+}
+
+#[test]
+fn a_wake_up_is_never_later_than_a_day() {
+    holds("wake");
+}
+
+#[test]
+fn applied_twice_changes_nothing() {
+    holds("settles");
+}

@@ -1,0 +1,793 @@
+//! The laws: what must hold of each plan, judged by the observation it was made from and by nothing of the planner's own reasoning.
+
+use managed_hsm_operator::api;
+use managed_hsm_operator::backend::{Class, Handle, Mark, ObjectFacts};
+use managed_hsm_operator::plan::observed::{Held, Material, Object, Observed, Proxy, ProxySpec};
+use managed_hsm_operator::plan::step::{At, Effect};
+use managed_hsm_operator::plan::{Plan, ids};
+use managed_hsm_operator::softdelete::record::Version;
+use managed_hsm_operator::softdelete::state::{self, LettingGo};
+use managed_hsm_operator::softdelete::{Dates, Kind, Record, RecordState, Subject, Uid, arbiter};
+
+/// Err: why the plan breaks the law.
+pub type Verdict = Result<(), String>;
+pub type Law = fn(&Observed, &Plan) -> Verdict;
+
+fn check(holds: bool, why: &str) -> Verdict {
+    if holds { Ok(()) } else { Err(why.to_owned()) }
+}
+
+fn effect(plan: &Plan) -> Option<&Effect> {
+    plan.step.as_ref().map(|step| &step.effect)
+}
+
+fn standing(o: &Observed) -> Option<&Record> {
+    o.standing().map(|(_, record)| record)
+}
+
+fn state(o: &Observed) -> Option<RecordState> {
+    standing(o).map(|record| record.state)
+}
+
+fn versions(record: &Record) -> &[Version] {
+    match &record.subject {
+        Subject::Key { versions, .. } => versions,
+        Subject::Hsm { .. } => &[],
+    }
+}
+
+fn objects(o: &Observed) -> &[ObjectFacts] {
+    match &o.material {
+        Material::Objects(found) => found,
+        _ => &[],
+    }
+}
+
+fn by_handle(o: &Observed, handle: Handle) -> Option<&ObjectFacts> {
+    objects(o).iter().find(|object| object.handle == handle)
+}
+
+/// The recorded version that the object is of.
+fn version_of<'a>(o: &'a Observed, object: &ObjectFacts) -> Option<&'a Version> {
+    standing(o).and_then(|record| {
+        versions(record)
+            .iter()
+            .find(|version| version.material.0 == object.id.to_string())
+    })
+}
+
+fn proves(object: &ObjectFacts, version: &Version) -> bool {
+    object
+        .proved
+        .as_ref()
+        .is_some_and(|proved| ids::fingerprint(proved) == version.fingerprint)
+}
+
+/// A proved object of the same id and class under that mark, which behaves as its mark says.
+fn has_proved(o: &Observed, version: &Version, class: Class, mark: Mark) -> bool {
+    objects(o).iter().any(|object| {
+        object.id.to_string() == version.material.0
+            && object.class == class
+            && object.mark == mark
+            && object.usable == Some(mark != Mark::Deleted)
+            && proves(object, version)
+    })
+}
+
+fn status_of(object: &Object) -> (Option<&String>, bool) {
+    use managed_hsm_operator::plan::observed::Body;
+    match &object.body {
+        Body::Hsm(_, shown) => (shown.hsm_id.as_ref(), shown.record_generation.is_some()),
+        Body::Key(_, shown) => (
+            shown.hsm_id.as_ref(),
+            shown.record_generation.is_some() || !shown.versions.is_empty(),
+        ),
+    }
+}
+
+/// Its status says that it had material (SD-28).
+pub fn status_names_material(object: &Object) -> bool {
+    let (id, more) = status_of(object);
+    id.is_some() || more
+}
+
+/// The last state of what stood under this uid.
+fn record_of<'a>(o: &'a Observed, uid: &Uid) -> Option<&'a Record> {
+    let own = ids::record_id(uid);
+    o.record_of(uid).map(|(_, record)| record).or_else(|| {
+        let its = |held: &&Held| held.id == own && held.is_final();
+        o.records.iter().find(its).and_then(Held::record)
+    })
+}
+
+// ---- material ----
+
+/// I1: nothing that a record names is destroyed before its time: only an original beside its proved copy of the other mark, under our own *sealing* or
+/// *opening*, or all of it under *destroying*.
+pub fn destroys_only_what_has_its_copy(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::Destroy { handle, .. }) = effect(plan) else {
+        return Ok(());
+    };
+    let object = by_handle(o, *handle).ok_or("a handle that this look did not take")?;
+    let Some(version) = version_of(o, object) else {
+        return Ok(());
+    };
+    match (state(o), object.mark) {
+        (Some(RecordState::Destroying), _) => Ok(()),
+        (Some(RecordState::Sealing), Mark::Live | Mark::Pending) => check(
+            has_proved(o, version, object.class, Mark::Deleted),
+            "an original without its proved sealed copy",
+        ),
+        (Some(RecordState::Opening), Mark::Deleted | Mark::Pending) => check(
+            has_proved(o, version, object.class, Mark::Live),
+            "a sealed one without its proved live copy",
+        ),
+        (Some(RecordState::Live), Mark::Pending) => check(
+            has_proved(o, version, object.class, Mark::Live),
+            "a pending one of a recorded version without the proved live one",
+        ),
+        _ => Err("recorded material under a record that allows no destroying".into()),
+    }
+}
+
+/// I1: a record becomes *destroying* only where it was *deleted* and its time has come, or as the end of a *creating* whose uid is gone.
+pub fn ends_only_what_is_due(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::WriteRecord { record, .. }) = effect(plan) else {
+        return Ok(());
+    };
+    if record.state != RecordState::Destroying {
+        return Ok(());
+    }
+    let before = standing(o).ok_or("a *destroying* that follows nothing")?;
+    match before.state {
+        RecordState::Creating => check(
+            o.alive()
+                .is_none_or(|object| object.meta.uid != before.origin.uid)
+                && versions(before).is_empty(),
+            "the end of a *creating* whose object lives",
+        ),
+        RecordState::Deleted => check(is_due(o, before), "a purge before its time"),
+        _ => Err("a *destroying* that follows neither *creating* nor *deleted*".into()),
+    }
+}
+
+fn is_due(o: &Observed, record: &Record) -> bool {
+    let scheduled = record.dates.and_then(|dates| dates.scheduled_purge_time);
+    let asked = o
+        .purges
+        .iter()
+        .any(|purge| purge.spec.uid == record.origin.uid.0 && purge.meta.deleted.is_none());
+    let direct = !record.soft_delete && scheduled.is_none() && record.dates.is_some();
+    let claimed = o.proxy.as_ref().is_some_and(|found| {
+        found.is_of(&record.origin.uid) && found.status.phase == Some(api::Phase::Destroying)
+    });
+    claimed
+        && (direct
+            || scheduled.is_some_and(|time| time <= o.now)
+            || asked && !record.purge_protection)
+}
+
+/// I2: nothing that a live object refers to is destroyed, or made to refuse its use.
+pub fn leaves_what_a_live_object_has(o: &Observed, plan: &Plan) -> Verdict {
+    let holder = |record: &Record| {
+        record.state == RecordState::Live
+            && o.alive()
+                .is_some_and(|object| object.meta.uid == record.origin.uid)
+    };
+    if !standing(o).is_some_and(holder) {
+        return Ok(());
+    }
+    match effect(plan) {
+        Some(Effect::Destroy { handle, .. }) => check(
+            by_handle(o, *handle).is_some_and(|object| object.mark == Mark::Pending),
+            "a live object's material is destroyed",
+        ),
+        Some(Effect::SealToken(_) | Effect::Copy { .. }) => {
+            Err("a live object's material is sealed".into())
+        }
+        Some(Effect::WriteRecord { record, .. }) => check(
+            record.state == RecordState::Live,
+            "a live object's record leaves *live*",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// G3: material is touched only under the record that says so, by the handles of this look, in the token that the record names; a copy is never made
+/// twice, and only of what proves itself.
+pub fn touches_material_only_under_its_record(o: &Observed, plan: &Plan) -> Verdict {
+    let state = state(o);
+    match effect(plan) {
+        Some(Effect::Copy {
+            original,
+            mark,
+            token,
+        }) => {
+            let object = by_handle(o, *original).ok_or("a handle that this look did not take")?;
+            let version = version_of(o, object).ok_or("a copy of what no record names")?;
+            let right = matches!(
+                (state, mark),
+                (Some(RecordState::Sealing), Mark::Deleted)
+                    | (Some(RecordState::Opening), Mark::Live)
+            );
+            check(right, "a copy under the wrong record")?;
+            check(
+                proves(object, version),
+                "a copy of what does not prove itself",
+            )?;
+            let again = objects(o).iter().any(|other| {
+                other.id == object.id && other.class == object.class && other.mark == *mark
+            });
+            check(!again, "a copy is made twice")?;
+            in_its_token(o, &token.label.0, &token.serial)
+        }
+        Some(Effect::Destroy { token, .. }) => in_its_token(o, &token.label.0, &token.serial),
+        Some(Effect::Publish { handle, token }) => {
+            check(
+                state == Some(RecordState::Live),
+                "a label under another record than *live*",
+            )?;
+            let object = by_handle(o, *handle).ok_or("a handle that this look did not take")?;
+            let version = version_of(o, object).ok_or("a label for what no record names")?;
+            check(
+                proves(object, version),
+                "a label for what does not prove itself",
+            )?;
+            in_its_token(o, &token.label.0, &token.serial)
+        }
+        Some(Effect::SealToken(token)) => {
+            check(
+                matches!(state, Some(RecordState::Sealing | RecordState::Deleted)),
+                "a seal under the wrong record",
+            )?;
+            in_own_token(o, &token.label.0, &token.serial)
+        }
+        Some(Effect::UnsealToken(token)) => {
+            check(
+                matches!(state, Some(RecordState::Opening | RecordState::Live)),
+                "an unsealing under the wrong record",
+            )?;
+            in_own_token(o, &token.label.0, &token.serial)
+        }
+        Some(Effect::CreateToken(label)) => check(
+            state == Some(RecordState::Creating)
+                && standing(o).is_some_and(|record| record.id.0 == label.0),
+            "a token without its *creating*",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn in_its_token(o: &Observed, label: &str, serial: &str) -> Verdict {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    names(hsm.map(|(_, record)| record), label, serial)
+}
+
+fn in_own_token(o: &Observed, label: &str, serial: &str) -> Verdict {
+    names(standing(o), label, serial)
+}
+
+fn names(record: Option<&Record>, label: &str, serial: &str) -> Verdict {
+    let named = matches!(record.map(|record| &record.subject),
+        Some(Subject::Hsm { token: Some(token) }) if token.label == label && token.serial == serial);
+    check(named, "a token that no record names")
+}
+
+/// SD-28: nothing is generated, and no *creating* is written, where status or record says that there was material.
+pub fn never_makes_other_material(o: &Observed, plan: &Plan) -> Verdict {
+    match effect(plan) {
+        Some(Effect::Generate { id, .. }) => {
+            let record = standing(o).ok_or("without a record")?;
+            let Subject::Key { pending, .. } = &record.subject else {
+                return Err("in an HSM's place".into());
+            };
+            let its = |named: &str| named == id.to_string();
+            check(
+                pending
+                    .as_ref()
+                    .is_some_and(|pending| its(&pending.material.0))
+                    && !versions(record)
+                        .iter()
+                        .any(|version| its(&version.material.0)),
+                "what the record does not name as pending",
+            )?;
+            check(
+                objects(o).iter().all(|object| object.id != *id),
+                "an id that is there already",
+            )?;
+            never_had(o, record.state == RecordState::Creating)
+        }
+        Some(Effect::CreateToken(_)) => never_had(o, true),
+        Some(Effect::WriteRecord { record, .. }) if record.state == RecordState::Creating => {
+            never_had(o, true)?;
+            let object = o.alive().ok_or("for an object that does not live")?;
+            check(
+                record_of(o, &object.meta.uid).is_none() && standing(o).is_none(),
+                "over another record",
+            )?;
+            check(o.proxy.is_none(), "beside a proxy")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn never_had(o: &Observed, first: bool) -> Verdict {
+    let holder = o.alive().ok_or("for an object that does not live")?;
+    check(
+        !first || !status_names_material(holder),
+        "while its status says that it had material",
+    )
+}
+
+// ---- neither object nor proxy ----
+
+/// SD-03: our finalizer goes only where nothing was made, nothing is left, or a proxy of that uid is there and the material refuses every use.
+pub fn never_neither_object_nor_proxy(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::RemoveFinalizer(..)) = effect(plan) else {
+        return Ok(());
+    };
+    let object = o.object.as_ref().ok_or("of no object")?;
+    check(object.meta.deleted.is_some(), "of an object that lives")?;
+    let uid = &object.meta.uid;
+    let proxied = o.proxy.as_ref().is_some_and(|found| found.is_of(uid));
+    let record = record_of(o, uid);
+    let state = record.map(|record| match &o.hsm {
+        Some(hsm) => hsm.record.as_ref().map_or(record.state, |(_, hsm)| {
+            arbiter::state_in_hsm(record.state, hsm.state)
+        }),
+        None => record.state,
+    });
+    let waiting = match state {
+        None => !status_names_material(object),
+        Some(_) => false,
+    };
+    let gone = matches!(state, Some(RecordState::Tombstone | RecordState::Abandoned));
+    check(
+        proxied || waiting || gone,
+        "neither object nor proxy is left",
+    )?;
+    let facts = LettingGo {
+        state: state::object_state(state, status_names_material(object)),
+        proxy: proxied,
+        record: state,
+        missing: is_missing(o) || record.is_none(),
+        hsm_sealed: hsm_state(o) == Some(RecordState::Deleted),
+    };
+    check(state::may_let_go(&facts), "its material can still be used")
+}
+
+fn hsm_state(o: &Observed) -> Option<RecordState> {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    hsm.map(|(_, record)| record.state)
+}
+
+fn is_missing(o: &Observed) -> bool {
+    match &o.material {
+        Material::NoToken | Material::Token(None) => true,
+        Material::Objects(found) => found.is_empty(),
+        _ => false,
+    }
+}
+
+// ---- records ----
+
+/// G4, I6: a record is written as the next generation of this look's, by an edge that is there, loosening and forgetting nothing.
+pub fn follows_the_record(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::WriteRecord { generation, record }) = effect(plan) else {
+        return Ok(());
+    };
+    check(record.cluster == o.settings.cluster, "of another cluster")?;
+    check(record.kind() == o.lineage.kind, "of another kind")?;
+    let before = o.records.iter().find(|held| held.id == record.id);
+    let Some(before) = before else {
+        check(
+            *generation == 1,
+            "a first record that is not the first generation",
+        )?;
+        check(
+            o.standing().is_none(),
+            "a second record beside one that stands",
+        )?;
+        return check(
+            arbiter::may_be_first(record.state),
+            "a first record in that state",
+        );
+    };
+    check(
+        *generation == before.generation + 1,
+        "not the generation after this look's",
+    )?;
+    let old = before.record().ok_or("after one that nobody can read")?;
+    arbiter::may_follow(old, record).map_err(|breach| format!("{breach:?}"))?;
+    let pending = matches!(
+        record.subject,
+        Subject::Key {
+            pending: Some(_),
+            ..
+        }
+    );
+    check(
+        !(pending && matches!(record.state, RecordState::Deleted | RecordState::Opening)),
+        "what is pending goes on into a state that knows none",
+    )
+}
+
+/// I6: where records disagree, are unknown, foreign or old, nothing is written but what the live object and its Recovers are told about it.
+pub fn writes_nothing_in_doubt(o: &Observed, plan: &Plan) -> Verdict {
+    if !in_doubt(o) {
+        return Ok(());
+    }
+    match effect(plan) {
+        None | Some(Effect::ShowHsm(..) | Effect::ShowKey(..) | Effect::ShowRecover(..)) => Ok(()),
+        Some(other) => Err(format!("{other:?}")),
+    }
+}
+
+fn in_doubt(o: &Observed) -> bool {
+    let foreign = |held: &Held| {
+        held.record()
+            .is_none_or(|record| record.cluster != o.settings.cluster)
+    };
+    o.material == Material::UnknownBackend
+        || o.records
+            .iter()
+            .any(|held| foreign(held) || is_old(o, held))
+}
+
+fn is_old(o: &Observed, held: &Held) -> bool {
+    use managed_hsm_operator::plan::observed::Body;
+    let Some(record) = held.record() else {
+        return true;
+    };
+    let of_object = o
+        .object
+        .as_ref()
+        .filter(|object| object.meta.uid == record.origin.uid);
+    let object = of_object.and_then(|object| match &object.body {
+        Body::Hsm(_, shown) => shown.record_generation,
+        Body::Key(_, shown) => shown.record_generation,
+    });
+    let of_proxy = o
+        .proxy
+        .as_ref()
+        .filter(|found| found.is_of(&record.origin.uid));
+    let proxy = of_proxy.and_then(|found| found.status.record_generation);
+    object
+        .max(proxy)
+        .is_some_and(|shown| shown > held.generation as i64)
+}
+
+/// I6, SD-13: unknown is protected: a proxy shows itself purgeable only from a record that says so, and a level with "Purgeable" never without one.
+pub fn unknown_counts_as_protected(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::ShowProxy(_, shown)) = effect(plan) else {
+        return Ok(());
+    };
+    let found = o.proxy.as_ref().ok_or("of no proxy")?;
+    if shown.purge_protection != Some(false) || found.status.purge_protection == Some(false) {
+        return Ok(());
+    }
+    let its = standing(o).filter(|record| found.is_of(&record.origin.uid));
+    check(
+        its.is_some_and(|record| !record.purge_protection),
+        "shown purgeable without a record that says so",
+    )
+}
+
+// ---- the cluster ----
+
+/// Each write carries name, uid and resourceVersion of this look; ours is the only finalizer that comes or goes.
+pub fn writes_only_at_this_look(o: &Observed, plan: &Plan) -> Verdict {
+    let object = || o.object.as_ref().map(|object| &object.meta);
+    let proxy = || o.proxy.as_ref().map(|found| &found.meta);
+    let at = match effect(plan) {
+        Some(Effect::AddFinalizer(at, all) | Effect::RemoveFinalizer(at, all)) => {
+            let theirs = |all: &[String]| -> Vec<String> {
+                let mut all = all.to_vec();
+                all.retain(|finalizer| finalizer != api::FINALIZER);
+                all
+            };
+            let before = object().map(|meta| theirs(&meta.finalizers));
+            check(
+                before == Some(theirs(all)),
+                "somebody else's finalizer is touched",
+            )?;
+            Some((at, object()))
+        }
+        Some(Effect::RestoreOwners(at, _) | Effect::ShowHsm(at, _) | Effect::ShowKey(at, _)) => {
+            Some((at, object()))
+        }
+        Some(Effect::ShowProxy(at, _) | Effect::DeleteProxy(at)) => Some((at, proxy())),
+        Some(Effect::ShowRecover(at, _)) => {
+            let found = o
+                .recovers
+                .iter()
+                .find(|recover| recover.meta.name == at.name);
+            Some((at, found.map(|recover| &recover.meta)))
+        }
+        Some(Effect::ShowPurge(at, _)) => {
+            let found = o.purges.iter().find(|purge| purge.meta.name == at.name);
+            Some((at, found.map(|purge| &purge.meta)))
+        }
+        _ => None,
+    };
+    at.map_or(Ok(()), |(at, meta)| {
+        check(
+            meta.map(At::of).as_ref() == Some(at),
+            "not what this look saw",
+        )
+    })
+}
+
+/// A proxy is deleted only where something else stands for what it is of: never a *Destroying* one, a *Recovering* one only past the
+/// *opening* for its newUid, a retained one only of another uid than the record's, or beside the living object that the record names.
+pub fn deletes_a_proxy_only_when_something_else_stands(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::DeleteProxy(_)) = effect(plan) else {
+        return Ok(());
+    };
+    let found = o.proxy.as_ref().ok_or("of no proxy")?;
+    let record = standing(o).ok_or("while no record stands")?;
+    let new_uid = found
+        .status
+        .recovering
+        .as_ref()
+        .and_then(|by| by.new_uid.as_deref());
+    match found.status.phase {
+        Some(api::Phase::Destroying) => Err("a *Destroying* one".into()),
+        Some(api::Phase::Recovering) => check(
+            new_uid == Some(record.origin.uid.as_str())
+                && matches!(
+                    record.state,
+                    RecordState::Live | RecordState::Sealing | RecordState::Deleted
+                ),
+            "a *Recovering* one that is not past its opening",
+        ),
+        None if found.is_of(&record.origin.uid) => check(
+            record.state == RecordState::Live
+                && o.alive()
+                    .is_some_and(|object| object.meta.uid == record.origin.uid),
+            "the proxy of what is deleted",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// SD-01: a proxy is made only of what had material, of the right uid, while none is there and while its object does not live.
+pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::CreateProxy(spec)) = effect(plan) else {
+        return Ok(());
+    };
+    check(o.proxy.is_none(), "beside another one")?;
+    let uid = Uid(origin(spec).uid.clone());
+    let of_object = o.object.as_ref().filter(|object| object.meta.uid == uid);
+    check(
+        of_object.is_none_or(|object| object.meta.deleted.is_some()),
+        "of an object that lives",
+    )?;
+    match record_of(o, &uid) {
+        Some(record) => check(
+            matches!(
+                record.state,
+                RecordState::Live | RecordState::Sealing | RecordState::Deleted
+            ),
+            "of what has no material, or none any more",
+        ),
+        None => check(
+            of_object.is_some_and(status_names_material),
+            "of what waits",
+        ),
+    }
+}
+
+fn origin(spec: &ProxySpec) -> &api::Origin {
+    match spec {
+        ProxySpec::Hsm(spec) => &spec.origin,
+        ProxySpec::Key(spec) => &spec.origin,
+    }
+}
+
+fn dates(spec: &ProxySpec) -> Dates {
+    let (deletion, scheduled, days) = match spec {
+        ProxySpec::Hsm(spec) => (
+            spec.deletion_time,
+            spec.scheduled_purge_time,
+            spec.retention_days,
+        ),
+        ProxySpec::Key(spec) => (
+            spec.deletion_time,
+            spec.scheduled_purge_time,
+            spec.retention_days,
+        ),
+    };
+    Dates {
+        deletion_time: deletion.utc(),
+        scheduled_purge_time: scheduled.map(|time| time.utc()),
+        retention_days: days,
+    }
+}
+
+/// SD-04, SD-09, I6: no date comes earlier than the record's, or than what the proxy shows; a proxy without a date is one whose record says that soft-delete was off.
+pub fn no_date_comes_earlier(o: &Observed, plan: &Plan) -> Verdict {
+    match effect(plan) {
+        Some(Effect::CreateProxy(spec)) => {
+            let dates = dates(spec);
+            let uid = Uid(origin(spec).uid.clone());
+            let record = record_of(o, &uid);
+            if dates.scheduled_purge_time.is_none() {
+                return check(
+                    record.is_some_and(|record| !record.soft_delete),
+                    "no date though soft-delete was on",
+                );
+            }
+            let recorded = record.and_then(|record| record.dates);
+            check(
+                recorded.is_none_or(|recorded| {
+                    dates.deletion_time >= recorded.deletion_time
+                        && dates.scheduled_purge_time >= recorded.scheduled_purge_time
+                }),
+                "earlier than the record's",
+            )
+        }
+        Some(Effect::ShowProxy(_, shown)) => {
+            let found = o.proxy.as_ref().ok_or("of no proxy")?;
+            let written = dates_of(found).scheduled_purge_time;
+            let shown = shown.purge_time.map(|time| time.utc());
+            check(
+                shown.is_none() || shown >= written,
+                "shown earlier than it was written",
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+fn dates_of(found: &Proxy) -> Dates {
+    dates(&found.spec)
+}
+
+/// The phase is moved only along its edges: retained to *Recovering* by somebody who asks for this uid while the record is *deleted*; back only before
+/// a newUid is there; a newUid once, and only that of the object that stands. A *Destroying* one is the purge's.
+pub fn moves_the_phase_only_along_its_edges(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::ShowProxy(_, shown)) = effect(plan) else {
+        return Ok(());
+    };
+    let found = o.proxy.as_ref().ok_or("of no proxy")?;
+    let before = &found.status;
+    let new_uid =
+        |status: &api::ProxyStatus| status.recovering.as_ref().and_then(|by| by.new_uid.clone());
+    match (before.phase, shown.phase) {
+        (None, Some(api::Phase::Recovering)) => begins_lawfully(o, found),
+        (Some(api::Phase::Recovering), None) => check(
+            new_uid(before).is_none(),
+            "turned back while an object has it",
+        ),
+        (Some(api::Phase::Recovering), Some(api::Phase::Recovering)) => {
+            let (was, is) = (new_uid(before), new_uid(shown));
+            check(was.is_none() || was == is, "a newUid moves")?;
+            let named = |uid: String| o.alive().is_some_and(|object| object.meta.uid.0 == uid);
+            check(
+                was == is || is.is_none_or(named),
+                "a newUid of what does not live",
+            )
+        }
+        (Some(api::Phase::Destroying), Some(api::Phase::Recovering)) => {
+            Err("a recovery of what is being purged".into())
+        }
+        (Some(api::Phase::Recovering), Some(api::Phase::Destroying)) => {
+            Err("a purge of what is being recovered".into())
+        }
+        (None, Some(api::Phase::Destroying)) => {
+            let its = standing(o).filter(|record| found.is_of(&record.origin.uid));
+            check(
+                its.is_some_and(|record| record.state == RecordState::Deleted),
+                "a purge of what is not deleted",
+            )
+        }
+        (None, None) | (Some(api::Phase::Destroying), None | Some(api::Phase::Destroying)) => {
+            Ok(())
+        }
+    }
+}
+
+fn begins_lawfully(o: &Observed, found: &Proxy) -> Verdict {
+    let (held, record) = o.standing().ok_or("a recovery without a record")?;
+    check(
+        record.state == RecordState::Deleted && found.is_of(&record.origin.uid),
+        "a recovery of what is not deleted",
+    )?;
+    check(
+        found.status.record_generation == Some(held.generation as i64),
+        "a recovery before the deletion is finished",
+    )?;
+    check(
+        o.lineage.kind == Kind::Hsm || o.hsm_is_live(),
+        "a key before its HSM",
+    )?;
+    let namespace = o.namespace.as_ref().ok_or("into no namespace")?;
+    check(!namespace.terminating, "into a namespace that goes")?;
+    let uid = &found.origin().uid;
+    let asks = |accepted: Option<&str>| {
+        found.origin().namespace_uid == namespace.uid.0 || accepted == Some(namespace.uid.as_str())
+    };
+    let by_recover = o.recovers.iter().any(|recover| {
+        recover.spec.uid == *uid && asks(recover.spec.accept_namespace_uid.as_deref())
+    });
+    let by_object = o.alive().is_some_and(wants_recovery) && asks(None);
+    check(by_recover || by_object, "nobody who may asks for it")
+}
+
+fn wants_recovery(object: &Object) -> bool {
+    use managed_hsm_operator::plan::observed::Body;
+    let mode = match &object.body {
+        Body::Hsm(spec, _) => spec.create_mode,
+        Body::Key(spec, _) => spec.create_mode,
+    };
+    mode == api::CreateMode::CreateOrRecover
+}
+
+/// SD-19, SD-21: an object is made again only over a *Recovering* proxy without newUid, a *deleted* record of its uid, in a namespace that stays and, of a key, in a live HSM;
+/// *opening* is written only for the newUid that the proxy names.
+pub fn makes_an_object_again_only_in_its_recovery(o: &Observed, plan: &Plan) -> Verdict {
+    let recovering = |found: &&Proxy| found.status.phase == Some(api::Phase::Recovering);
+    let new_uid = |found: &Proxy| {
+        found
+            .status
+            .recovering
+            .as_ref()
+            .and_then(|by| by.new_uid.clone())
+    };
+    match effect(plan) {
+        Some(Effect::CreateObject(_)) => {
+            check(o.object.is_none(), "beside one that stands")?;
+            let found = o
+                .proxy
+                .as_ref()
+                .filter(recovering)
+                .ok_or("without a recovery")?;
+            check(new_uid(found).is_none(), "a second time")?;
+            check(
+                standing(o).is_some_and(|record| {
+                    record.state == RecordState::Deleted && found.is_of(&record.origin.uid)
+                }),
+                "of what is not deleted",
+            )?;
+            check(
+                o.namespace.as_ref().is_some_and(|space| !space.terminating),
+                "into no namespace",
+            )?;
+            check(
+                o.lineage.kind == Kind::Hsm || o.hsm_is_live(),
+                "a key before its HSM",
+            )
+        }
+        Some(Effect::WriteRecord { record, .. })
+            if record.state == RecordState::Opening && state(o) == Some(RecordState::Deleted) =>
+        {
+            let found = o
+                .proxy
+                .as_ref()
+                .filter(recovering)
+                .ok_or("without a recovery")?;
+            check(
+                new_uid(found).as_deref() == Some(record.origin.uid.as_str()),
+                "for another uid than the proxy's newUid",
+            )?;
+            check(
+                o.lineage.kind == Kind::Hsm || o.hsm_is_live(),
+                "a key before its HSM",
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+// ---- waking ----
+
+/// A wake-up is never later than a day, and where nothing is to be done there is one.
+pub fn wakes_within_a_day(_: &Observed, plan: &Plan) -> Verdict {
+    let day = std::time::Duration::from_secs(86_400);
+    match (&plan.step, plan.wake) {
+        (Some(_), None) => Ok(()),
+        (_, Some(wake)) => check(wake <= day, "later than a day"),
+        (None, None) => Err("neither a step nor a wake-up".into()),
+    }
+}
