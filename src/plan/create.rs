@@ -34,6 +34,7 @@ pub fn go_on(o: &Observed, object: &Object, record: &Record) -> Move {
             object.meta.with_ours(),
         )));
     }
+    hold::had_other_material(o, object)?;
     hold::refused_backend(o)?;
     match &record.subject {
         Subject::Hsm { .. } => make_token(o, record),

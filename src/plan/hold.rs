@@ -308,11 +308,17 @@ pub fn had_other_material(o: &Observed, object: &Object) -> Check {
             uid: object.meta.uid.clone(),
         }));
     }
-    if translate::had_material(object) {
+    if translate::had_material(object) || proxy_says_it_had(o, object) {
         Err(missing(o))
     } else {
         Ok(())
     }
+}
+
+/// A proxy of its own uid stands while no record does: the store lost what both speak of.
+fn proxy_says_it_had(o: &Observed, object: &Object) -> bool {
+    let its = |found: &Proxy| found.is_of(&object.meta.uid);
+    o.standing().is_none() && o.proxy.as_ref().is_some_and(its)
 }
 
 /// Whether the resource's name, and the key's, are free for this object (`names::reserved`).
@@ -486,6 +492,23 @@ pub fn hsm_is_sealed(o: &Observed) -> bool {
         .and_then(|hsm| hsm.record.as_ref())
         .map(|(_, record)| record.state);
     o.lineage.kind == Kind::Key && matches!(state, Some(RecordState::Deleted))
+}
+
+/// The key's HSM is being destroyed, which is not proved yet: no object in it goes before its tombstone is there (SD-26).
+pub fn hsm_being_destroyed(o: &Observed) -> Check {
+    let hsm = o.hsm.as_ref();
+    let state = hsm
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record.state);
+    match (hsm, state) {
+        (Some(hsm), Some(RecordState::Destroying)) => Err(refused_until(
+            Refusal::PurgeInProgress {
+                proxy: names::proxy_name(&o.lineage.namespace, &hsm.name),
+            },
+            SOON,
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The key's HSM is being sealed or opened: a key's own seal waits for the end of it.

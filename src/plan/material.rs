@@ -160,9 +160,20 @@ impl Objects<'_> {
             .of(&version.material)
             .find(|object| object.mark == Mark::Pending)
         {
+            // Beside a live one that does not prove itself it may be the key itself.
+            Some(_) if !self.lives(version) => Progress::Disagrees(version.material.clone()),
             Some(stray) => self.destroy(stray),
             None => Progress::Done,
         }
+    }
+
+    /// Each class has a proved object that is labelled live.
+    fn lives(&self, version: &Version) -> bool {
+        self.classes().iter().all(|class| {
+            self.of(&version.material).any(|object| {
+                object.class == *class && turned(object, Mark::Live, &version.fingerprint)
+            })
+        })
     }
 
     /// K1: every object of every version has a proved copy that refuses use, and no original is left.

@@ -39,6 +39,9 @@ pub fn plan(o: &Observed) -> Plan {
             wake: None,
         };
     }
+    if hold::unreadable(o).is_err() {
+        return in_doubt(o, &life);
+    }
     let recovers: Vec<_> = unfinished(o)
         .map(|recover| (recover, recover::outcome(o, recover)))
         .collect();
@@ -70,6 +73,15 @@ pub fn plan(o: &Observed) -> Plan {
     Plan {
         step,
         wake: Some(wake),
+    }
+}
+
+/// Records that nobody can go by: the object is told, and nothing else is written (I6).
+fn in_doubt(o: &Observed, life: &Move) -> Plan {
+    let held = life.as_ref().map(|_| ());
+    Plan {
+        step: status::object(o, &held),
+        wake: Some(wake(life.as_ref().err(), std::iter::empty())),
     }
 }
 
@@ -239,7 +251,13 @@ fn gone_for_good(o: &Observed) -> Move {
 /// A key whose HSM is being destroyed, or gone: the HSM's record stands for it (SD-26). Its proxy goes with the HSM's.
 fn with_its_hsm(o: &Observed, record: &Record) -> Move {
     match &o.object {
-        Some(object) if object.meta.deleted.is_some() => proxy::let_go(o),
+        Some(object) if object.meta.deleted.is_some() && object.meta.uid != record.origin.uid => {
+            seal::without_record(o)
+        }
+        Some(object) if object.meta.deleted.is_some() => {
+            hold::hsm_being_destroyed(o)?;
+            proxy::let_go(o)
+        }
         Some(_) => Err(hold::destroyed(&record.origin.uid)),
         None => Ok(None),
     }

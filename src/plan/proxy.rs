@@ -243,6 +243,14 @@ pub fn retained_again(found: &Proxy) -> Step {
     Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(status)))
 }
 
+/// Step 5, of the object that the record names: a visitor's end is decided by its own status (SD-03).
+pub fn let_holder_go(o: &Observed, record: &Record) -> Move {
+    match &o.object {
+        Some(object) if object.meta.uid == record.origin.uid => let_go(o),
+        _ => Ok(None),
+    }
+}
+
 /// Step 5: our finalizer off what is on its way out.
 pub fn let_go(o: &Observed) -> Move {
     match &o.object {

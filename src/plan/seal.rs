@@ -74,8 +74,11 @@ fn sealing(o: &Observed, found: &Proxy, record: &Record) -> Move {
 
 /// Step 3, over *sealing*: every version sealed and its original gone, then *deleted*.
 pub fn finish(o: &Observed, record: &Record) -> Move {
-    if o.proxy.is_none() {
+    let Some(found) = &o.proxy else {
         return proxy::write(o, record);
+    };
+    if let Ok(Some(step)) = clear_the_way(found, record) {
+        return act(step);
     }
     let sealed = match &record.subject {
         Subject::Hsm { .. } => seal_token(o, record),
@@ -84,7 +87,9 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
     match sealed {
         Ok(Some(step)) => act(step),
         Ok(None) => deleted(o, record),
-        Err(hold) if lets_go_unsealed(o) => proxy::let_go(o)?.map_or(Err(hold), act),
+        Err(hold) if lets_go_unsealed(o) && found.is_of(&record.origin.uid) => {
+            proxy::let_holder_go(o, record)?.map_or(Err(hold), act)
+        }
         Err(hold) => Err(hold),
     }
 }
@@ -149,14 +154,11 @@ pub fn settle(o: &Observed, held: &Held, record: &Record) -> Move {
         return proxy::write(o, record);
     };
     if !found.is_of(&record.origin.uid) {
-        return match found.status.phase {
-            None => act(Step::quiet(Effect::DeleteProxy(At::of(&found.meta)))),
-            Some(_) => Err(hold::purge_in_progress(found)),
-        };
+        return clear_the_way(found, record);
     }
     seal_again(o, record)?
         .map_or_else(|| proxy::show_generation(o, found, held), act)?
-        .map_or_else(|| proxy::let_go(o), act)
+        .map_or_else(|| proxy::let_holder_go(o, record), act)
 }
 
 /// G6: a token whose record is *deleted* and that our PIN still opens is sealed anew.

@@ -14,7 +14,7 @@ use crate::softdelete::level::{LevelFacts, RecoveryLevel, recovery_level};
 use crate::softdelete::protection::protector;
 use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::record::Version;
-use crate::softdelete::{Record, Refusal, Subject};
+use crate::softdelete::{Record, RecordState, Refusal, Subject};
 
 /// What a resource is told about itself.
 struct Word {
@@ -141,9 +141,10 @@ fn reason_of(word: &Word) -> &'static str {
         .unwrap_or("Held")
 }
 
+/// What a status says of a record is what an object once had (SD-28): nothing, while it is being made.
 fn own<'a>(o: &'a Observed, object: &Object) -> Option<(&'a Held, &'a Record)> {
     o.record_of(&object.meta.uid)
-        .filter(|(held, _)| !held.is_final())
+        .filter(|(held, record)| !held.is_final() && record.state != RecordState::Creating)
 }
 
 fn hsm(
@@ -159,13 +160,11 @@ fn hsm(
         next.hsm_id = Some(record.id.0.clone());
         next.record_generation = i64::try_from(held.generation).ok();
         next.recovery_level = Some(level(o, record));
-        next.keys = Some(count(o, |key| {
-            key.record.state == crate::softdelete::RecordState::Live
-        }));
+        next.keys = Some(count(o, |key| key.record.state == RecordState::Live));
         next.deleted_keys = Some(count(o, |key| {
             matches!(
                 key.record.state,
-                crate::softdelete::RecordState::Sealing | crate::softdelete::RecordState::Deleted
+                RecordState::Sealing | RecordState::Deleted
             )
         }));
     }

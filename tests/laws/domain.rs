@@ -1,7 +1,10 @@
 //! All small observations: what a look at one lineage can show, in a few values a field, and how they are combined.
 //!
-//! The record's uid is `OWN`; what else stands is of it or of `OTHER`. Three products are enumerated, each whole in its
-//! own fields and with the others at their usual values: the whole product of all fields has some 10⁹ members.
+//! The record's uid is `OWN`; what else stands is of it or of `OTHER`. Four products are enumerated, each whole in its
+//! own fields and with the others at their usual values: the whole product of all fields has more than 10¹¹ members.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Duration, Utc};
 use managed_hsm_operator::api::{self, Phase, RecoveringKind};
@@ -11,13 +14,14 @@ use managed_hsm_operator::backend::{
 use managed_hsm_operator::plan::ids;
 use managed_hsm_operator::plan::observed::{
     Body, Held, Hsm, HsmObject, HsmProxy, Material, Meta, Namespace, Object, Observed, Proxy,
-    ProxySpec, Reading, Recover, Refused, Tried,
+    ProxySpec, Purge, PurgeLook, Reading, Recover, Refused, Tried,
 };
 use managed_hsm_operator::plan::{Lineage, Settings};
+use managed_hsm_operator::softdelete::permission::Missing;
 use managed_hsm_operator::softdelete::record::{Algorithm, Pending, Version};
 use managed_hsm_operator::softdelete::retention::{self, DAY};
 use managed_hsm_operator::softdelete::{
-    Dates, Kind, Origin, Record, RecordId, RecordState, Subject, Token, Uid,
+    Dates, Kind, MaterialId, Origin, Record, RecordId, RecordState, Subject, Token, Uid,
 };
 use serde_json::json;
 
@@ -178,6 +182,53 @@ pub enum Asked {
     ByObject,
 }
 
+/// How far the retention is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    Young,
+    /// Its time has come: not announced, announced an hour ago, announced long enough ago.
+    Due(Option<i64>),
+    /// There is no date, though soft-delete may be on.
+    Undated,
+}
+
+/// A Purge of that uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    None,
+    Unseen,
+    Accepted,
+    Executing,
+    /// Accepted, of another uid.
+    OfOther,
+    /// Accepted, eight days ago.
+    Expired,
+}
+
+/// What a purge looks at beside the lineage, and finds in its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    None,
+    /// The look asked for none of it.
+    NotLooked,
+    Clock,
+    Definitions,
+    Policies,
+    Undeletable,
+    EtcdOld,
+    Quorum,
+    Rate,
+    HsmRecovery,
+}
+
+/// The purge's side of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgeCase {
+    pub age: Age,
+    pub request: Request,
+    pub hindrance: Hindrance,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
     pub kind: Kind,
@@ -189,6 +240,7 @@ pub struct Case {
     pub space: Space,
     pub asked: Asked,
     pub refused: Option<Tried>,
+    pub purge: PurgeCase,
 }
 
 // ---- how they are combined ----
@@ -478,9 +530,14 @@ const USUAL: Case = Case {
     space: Space::Same,
     asked: Asked::Nothing,
     refused: None,
+    purge: PurgeCase {
+        age: Age::Young,
+        request: Request::None,
+        hindrance: Hindrance::None,
+    },
 };
 
-/// One of the three products.
+/// One of the four products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// Every look at the backend: record × material × HSM, beside few objects and proxies.
@@ -489,9 +546,16 @@ pub enum Product {
     Cluster,
     /// Every namespace × Recover × refusal, beside few of all else.
     Wishes,
+    /// Every age × Purge × hindrance over what is deleted or being destroyed, beside few of all else.
+    Purges,
 }
 
-pub const PRODUCTS: [Product; 3] = [Product::Backend, Product::Cluster, Product::Wishes];
+pub const PRODUCTS: [Product; 4] = [
+    Product::Backend,
+    Product::Cluster,
+    Product::Wishes,
+    Product::Purges,
+];
 
 /// Calls `each` with every case of the product whose running number is `share` modulo `shares`; answers how many there are in all.
 pub fn each(
@@ -512,12 +576,15 @@ pub fn each(
         Product::Backend => backend(kind, &mut give),
         Product::Cluster => cluster(kind, &mut give),
         Product::Wishes => wishes(kind, &mut give),
+        Product::Purges => purges(kind, &mut give),
     }
     count
 }
 
+/// The switches say nothing about material.
 fn backend(kind: Kind, give: &mut impl FnMut(Case)) {
-    for record in records_of(kind) {
+    let plain = |record: &RecordCase| !matches!(record, RecordCase::One { switches, .. } if *switches != Switches::Plain);
+    for record in records_of(kind).into_iter().filter(plain) {
         let hsms: &[HsmCase] = if kind == Kind::Key {
             &HSMS
         } else {
@@ -567,42 +634,177 @@ fn cluster(kind: Kind, give: &mut impl FnMut(Case)) {
     }
 }
 
+/// Each namespace × Recover × answer to the POST of the object; the two other refusals have nothing to do with either.
+fn wished(object: Option<ObjectCase>) -> Vec<(Space, Asked, Option<Tried>)> {
+    let mut all = vec![
+        (Space::Same, Asked::Nothing, Some(Tried::CreateProxy)),
+        (Space::Same, Asked::Nothing, Some(Tried::Backend)),
+    ];
+    for space in [Space::Same, Space::Other, Space::Terminating, Space::Absent] {
+        // An object is never in a namespace that is not there.
+        if space == Space::Absent && object.is_some() {
+            continue;
+        }
+        for asked in [
+            Asked::Nothing,
+            Asked::Own,
+            Asked::Other,
+            Asked::Accepting,
+            Asked::ByObject,
+        ] {
+            all.push((space, asked, None));
+            all.push((space, asked, Some(Tried::CreateObject)));
+        }
+    }
+    all
+}
+
 fn wishes(kind: Kind, give: &mut impl FnMut(Case)) {
     for record in few_records() {
         for (material, hsm) in usual_backends(kind, record) {
             for object in few_objects() {
+                let wished = wished(object);
                 for proxy in few_proxies() {
-                    for space in [Space::Same, Space::Other, Space::Terminating, Space::Absent] {
-                        // An object is never in a namespace that is not there.
-                        if space == Space::Absent && object.is_some() {
-                            continue;
-                        }
-                        for asked in [
-                            Asked::Nothing,
-                            Asked::Own,
-                            Asked::Other,
-                            Asked::Accepting,
-                            Asked::ByObject,
-                        ] {
-                            for refused in [
-                                None,
-                                Some(Tried::CreateObject),
-                                Some(Tried::CreateProxy),
-                                Some(Tried::Backend),
-                            ] {
-                                give(Case {
-                                    kind,
-                                    object,
-                                    proxy,
-                                    record,
-                                    material,
-                                    hsm,
-                                    space,
-                                    asked,
-                                    refused,
-                                });
-                            }
-                        }
+                    for &(space, asked, refused) in &wished {
+                        give(Case {
+                            kind,
+                            object,
+                            proxy,
+                            record,
+                            material,
+                            hsm,
+                            space,
+                            asked,
+                            refused,
+                            ..USUAL
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+const AGES: [Age; 5] = [
+    Age::Young,
+    Age::Due(None),
+    Age::Due(Some(1)),
+    Age::Due(Some(25)),
+    Age::Undated,
+];
+
+const REQUESTS: [Request; 6] = [
+    Request::None,
+    Request::Unseen,
+    Request::Accepted,
+    Request::Executing,
+    Request::OfOther,
+    Request::Expired,
+];
+
+const HINDRANCES: [Hindrance; 10] = [
+    Hindrance::None,
+    Hindrance::NotLooked,
+    Hindrance::Clock,
+    Hindrance::Definitions,
+    Hindrance::Policies,
+    Hindrance::Undeletable,
+    Hindrance::EtcdOld,
+    Hindrance::Quorum,
+    Hindrance::Rate,
+    Hindrance::HsmRecovery,
+];
+
+/// What a purge is about: records from *deleted* on.
+fn purged_records() -> Vec<RecordCase> {
+    let of = |state, switches| RecordCase::One {
+        state,
+        switches,
+        pending: false,
+    };
+    vec![
+        of(RecordState::Deleted, Switches::Plain),
+        of(RecordState::Deleted, Switches::Protected),
+        of(RecordState::Deleted, Switches::NoSoftDelete),
+        // From *destroying* on no switch says anything any more.
+        of(RecordState::Destroying, Switches::Plain),
+        of(RecordState::Tombstone, Switches::Plain),
+    ]
+}
+
+fn purged_backends(kind: Kind) -> Vec<(MaterialCase, HsmCase)> {
+    match kind {
+        Kind::Hsm => vec![
+            (MaterialCase::Refused, HsmCase::Absent),
+            (MaterialCase::OtherToken, HsmCase::Absent),
+        ],
+        Kind::Key => vec![
+            (
+                MaterialCase::Objects(Objects::Pair(Mark::Deleted), Begun::None),
+                HsmCase::Live,
+            ),
+            (
+                MaterialCase::Objects(Objects::Stranger(Mark::Deleted), Begun::None),
+                HsmCase::Live,
+            ),
+            (MaterialCase::Sealed, HsmCase::Deleted),
+        ],
+    }
+}
+
+fn purged_proxies() -> Vec<Option<ProxyCase>> {
+    let phases = [
+        PhaseCase::Retained,
+        PhaseCase::Recovering(None),
+        PhaseCase::Destroying,
+    ];
+    let of = |whose, phase, shown| {
+        Some(ProxyCase {
+            whose,
+            phase,
+            shown,
+        })
+    };
+    let mut all = vec![None];
+    for phase in phases {
+        all.push(of(Whose::Own, phase, Shown::Equal));
+        all.push(of(Whose::Other, phase, Shown::Equal));
+    }
+    all.push(of(Whose::Own, PhaseCase::Retained, Shown::Nothing));
+    all.push(of(Whose::Own, PhaseCase::Destroying, Shown::Lower));
+    all
+}
+
+fn purges(kind: Kind, give: &mut impl FnMut(Case)) {
+    // A terminating one is in the way of a purge no more than none.
+    let stays = |object: &Option<ObjectCase>| object.is_none_or(|object| !object.terminating);
+    let mut wishes = Vec::new();
+    for age in AGES {
+        for request in REQUESTS {
+            for hindrance in HINDRANCES {
+                wishes.push(PurgeCase {
+                    age,
+                    request,
+                    hindrance,
+                });
+            }
+        }
+    }
+    for record in purged_records() {
+        for (material, hsm) in purged_backends(kind) {
+            for object in few_objects().into_iter().filter(stays) {
+                for proxy in purged_proxies() {
+                    for &purge in &wishes {
+                        give(Case {
+                            kind,
+                            object,
+                            proxy,
+                            record,
+                            material,
+                            hsm,
+                            purge,
+                            ..USUAL
+                        });
                     }
                 }
             }
@@ -617,15 +819,24 @@ impl Case {
         let kind = self.kind;
         Observed {
             now: now(),
-            clock_trusted: true,
-            settings: settings(),
+            clock_trusted: self.purge.hindrance != Hindrance::Clock,
+            settings: Settings {
+                undeletable: self.purge.hindrance == Hindrance::Undeletable,
+                quorum: if self.purge.hindrance == Hindrance::Quorum {
+                    2
+                } else {
+                    1
+                },
+                ..settings()
+            },
             lineage: Lineage::new(kind, "payments", name(kind)),
             backend: "default".into(),
             namespace: self.namespace(),
             object: self.object.map(|object| self.object_of(object)),
             proxy: self.proxy.map(|proxy| self.proxy_of(proxy)),
             recovers: self.recover().into_iter().collect(),
-            purges: Vec::new(),
+            purges: self.purge_of().into_iter().collect(),
+            purging: self.purging(),
             records: self.held().into_iter().collect(),
             material: self.material_of(),
             hsm: (kind == Kind::Key).then(|| hsm_of(self.hsm)),
@@ -693,7 +904,7 @@ impl Case {
                     ..api::ManagedHsmSpec::default()
                 };
                 let status = api::ManagedHsmStatus {
-                    hsm_id: generation.map(|_| ids::record_id(&uid.into()).0),
+                    hsm_id: generation.map(|_| record_id(uid).0),
                     record_generation: generation,
                     ..api::ManagedHsmStatus::default()
                 };
@@ -704,7 +915,7 @@ impl Case {
                     api::HsmKeySpec::new("prod", api::KeyType::Ec, None, Some(api::Curve::P256));
                 spec.create_mode = self.create_mode();
                 let status = api::HsmKeyStatus {
-                    hsm_id: generation.map(|_| ids::record_id(&HSM.into()).0),
+                    hsm_id: generation.map(|_| record_id(HSM).0),
                     record_generation: generation,
                     current_version: generation.map(|_| 1),
                     ..api::HsmKeyStatus::default()
@@ -716,7 +927,7 @@ impl Case {
 
     fn proxy_of(&self, case: ProxyCase) -> Proxy {
         let uid = uid_of(case.whose);
-        let dates = dates();
+        let dates = self.dates();
         let origin = api::Origin {
             namespace: "payments".into(),
             namespace_uid: SPACE.into(),
@@ -731,7 +942,7 @@ impl Case {
             Kind::Hsm => ProxySpec::Hsm(api::DeletedManagedHsmSpec {
                 origin,
                 backend: "default".into(),
-                hsm_id: ids::record_id(&uid.into()).0,
+                hsm_id: record_id(uid).0,
                 deletion_time: dates.deletion_time.into(),
                 scheduled_purge_time: dates.scheduled_purge_time.map(Into::into),
                 retention_days: dates.retention_days,
@@ -743,7 +954,7 @@ impl Case {
             Kind::Key => ProxySpec::Key(api::DeletedHsmKeySpec {
                 origin,
                 backend: "default".into(),
-                hsm_id: ids::record_id(&HSM.into()).0,
+                hsm_id: record_id(HSM).0,
                 hsm: "prod".into(),
                 key_name: name(self.kind).into(),
                 versions: Vec::new(),
@@ -778,6 +989,10 @@ impl Case {
                 phase,
                 recovering,
                 record_generation: generation(case.shown),
+                announced_at: match self.purge.age {
+                    Age::Due(hours) => hours.map(|hours| (now() - Duration::hours(hours)).into()),
+                    Age::Young | Age::Undated => None,
+                },
                 ..api::ProxyStatus::default()
             },
         }
@@ -806,6 +1021,87 @@ impl Case {
         })
     }
 
+    fn purge_of(&self) -> Option<Purge> {
+        let days = if self.purge.request == Request::Expired {
+            8
+        } else {
+            1
+        };
+        let uid = match self.purge.request {
+            Request::None => return None,
+            Request::OfOther => OTHER,
+            _ => OWN,
+        };
+        let on = |kind: &str| {
+            let status = api::ConditionStatus::True;
+            api::Condition {
+                type_: kind.into(),
+                status,
+                observed_generation: Some(1),
+                last_transition_time: now().into(),
+                reason: kind.into(),
+                message: String::new(),
+            }
+        };
+        let mut status = api::PurgeStatus::default();
+        if self.purge.request != Request::Unseen {
+            status.observed_generation = 1;
+            status.conditions.push(on(api::conditions::ACCEPTED));
+        }
+        if self.purge.request == Request::Executing {
+            status.conditions.push(on(api::conditions::EXECUTING));
+        }
+        Some(Purge {
+            meta: Meta {
+                created: now() - Duration::days(days),
+                ..meta("gone", "uid-purge")
+            },
+            spec: api::PurgeSpec {
+                kind: match self.kind {
+                    Kind::Hsm => api::ProxyKind::DeletedManagedHsm,
+                    Kind::Key => api::ProxyKind::DeletedHsmKey,
+                },
+                name: api::proxy::proxy_name("payments", name(self.kind)),
+                uid: uid.into(),
+                requested_by: "ann".into(),
+                reason: None,
+            },
+            status,
+        })
+    }
+
+    fn purging(&self) -> PurgeLook {
+        let missing = |on: bool| {
+            on.then(|| Missing {
+                what: "it".into(),
+                settling: false,
+            })
+        };
+        let hindrance = self.purge.hindrance;
+        if hindrance == Hindrance::NotLooked {
+            return PurgeLook::default();
+        }
+        PurgeLook {
+            looked: true,
+            definitions: missing(hindrance == Hindrance::Definitions),
+            policies: missing(hindrance == Hindrance::Policies),
+            etcd_old: hindrance == Hindrance::EtcdOld,
+            rate: if hindrance == Hindrance::Rate { 0 } else { 10 },
+            purged_at: Vec::new(),
+            hsm_recovery: (hindrance == Hindrance::HsmRecovery && self.kind == Kind::Key)
+                .then(|| "Recover payments/all".to_owned()),
+            contents: None,
+        }
+    }
+
+    fn dates(&self) -> Dates {
+        match self.purge.age {
+            Age::Young => dates(),
+            Age::Due(_) => retention::dates(now() - Duration::days(95), Some(90), DAY),
+            Age::Undated => retention::dates(now() - Duration::hours(1), None, DAY),
+        }
+    }
+
     fn held(&self) -> Option<Held> {
         let one = |record| Reading::One(Box::new(record));
         let reading = match self.record {
@@ -823,7 +1119,7 @@ impl Case {
             } => one(self.record_of(state, switches, pending)),
         };
         Some(Held {
-            id: ids::record_id(&OWN.into()),
+            id: record_id(OWN),
             generation: GENERATION,
             reading,
         })
@@ -832,13 +1128,12 @@ impl Case {
     fn record_of(&self, state: RecordState, switches: Switches, pending: bool) -> Record {
         let subject = match self.kind {
             Kind::Hsm => Subject::Hsm {
-                token: (state != RecordState::Creating)
-                    .then(|| token(&ids::record_id(&OWN.into()))),
+                token: (state != RecordState::Creating).then(|| token(&record_id(OWN))),
             },
             Kind::Key => key_subject(state, pending),
         };
         Record {
-            id: ids::record_id(&OWN.into()),
+            id: record_id(OWN),
             cluster: settings().cluster,
             state,
             origin: Origin {
@@ -852,7 +1147,8 @@ impl Case {
             retention_days: 90,
             soft_delete: switches != Switches::NoSoftDelete,
             purge_protection: switches == Switches::Protected,
-            dates: (!matches!(state, RecordState::Creating | RecordState::Live)).then(dates),
+            dates: (!matches!(state, RecordState::Creating | RecordState::Live))
+                .then(|| self.dates()),
             requesters: Vec::new(),
             destroyed: None,
         }
@@ -861,7 +1157,7 @@ impl Case {
     fn material_of(&self) -> Material {
         let facts = |access, serial: &str| {
             Material::Token(Some(TokenFacts {
-                label: TokenLabel(ids::record_id(&OWN.into()).0),
+                label: TokenLabel(record_id(OWN).0),
                 serial: serial.into(),
                 access,
             }))
@@ -886,6 +1182,22 @@ impl Case {
             }
         }
     }
+}
+
+/// SHA-256 without optimisation is most of what a case costs: each id is derived once.
+fn record_id(uid: &str) -> RecordId {
+    static IDS: LazyLock<BTreeMap<&str, RecordId>> = LazyLock::new(|| {
+        [OWN, OTHER, HSM]
+            .map(|uid| (uid, ids::record_id(&uid.into())))
+            .into()
+    });
+    IDS[uid].clone()
+}
+
+fn material_id(number: i32) -> MaterialId {
+    static IDS: LazyLock<[MaterialId; 2]> =
+        LazyLock::new(|| [1, 2].map(|number| ids::material_id(&OWN.into(), number)));
+    IDS[usize::from(number == 2)].clone()
 }
 
 pub fn settings() -> Settings {
@@ -960,24 +1272,23 @@ pub fn true_fingerprint() -> backend::Fingerprint {
 }
 
 fn key_subject(state: RecordState, pending: bool) -> Subject {
-    let own = Uid::from(OWN);
     let first = state == RecordState::Creating;
     let version = Version {
         number: 1,
-        material: ids::material_id(&own, 1),
+        material: material_id(1),
         fingerprint: ids::fingerprint(&true_fingerprint()),
         created: now() - Duration::days(100),
     };
     let number = if first { 1 } else { 2 };
     Subject::Key {
-        hsm: ids::record_id(&HSM.into()),
+        hsm: record_id(HSM),
         hsm_name: "prod".into(),
         key_name: name(Kind::Key).into(),
         algorithm: Algorithm::Ec("P-256".into()),
         versions: if first { Vec::new() } else { vec![version] },
         pending: pending.then(|| Pending {
             number,
-            material: ids::material_id(&own, number),
+            material: material_id(number),
         }),
     }
 }
@@ -985,7 +1296,7 @@ fn key_subject(state: RecordState, pending: bool) -> Subject {
 fn one(class: Class, mark: Mark, proved: Option<backend::Fingerprint>, number: i32) -> ObjectFacts {
     ObjectFacts {
         handle: Handle(0),
-        id: ids::backend_id(&ids::material_id(&OWN.into(), number)).expect("an id"),
+        id: ids::backend_id(&material_id(number)).expect("an id"),
         class,
         mark,
         usable: Some(mark != Mark::Deleted),
@@ -1116,7 +1427,7 @@ fn hsm_of(case: HsmCase) -> Hsm {
 }
 
 fn hsm_record(state: RecordState, origin: &Origin) -> Record {
-    let id = ids::record_id(&origin.uid);
+    let id = record_id(origin.uid.as_str());
     Record {
         subject: Subject::Hsm {
             token: (state != RecordState::Creating).then(|| token(&id)),

@@ -146,25 +146,90 @@ pub fn ends_only_what_is_due(o: &Observed, plan: &Plan) -> Verdict {
                 && versions(before).is_empty(),
             "the end of a *creating* whose object lives",
         ),
-        RecordState::Deleted => check(is_due(o, before), "a purge before its time"),
+        RecordState::Deleted => {
+            let claimed = o
+                .proxy
+                .as_ref()
+                .is_some_and(|found| found.status.phase == Some(api::Phase::Destroying));
+            check(claimed, "a purge that its proxy does not say")?;
+            check(is_due(o, before), "a purge before its time")
+        }
         _ => Err("a *destroying* that follows neither *creating* nor *deleted*".into()),
     }
 }
 
+/// By the later of proxy's and record's date and a day after the announcement; or because somebody asked for just this, was seen while the policies stood, and
+/// nothing protects it; or because the record says that soft-delete was off. And never in a doubt.
 fn is_due(o: &Observed, record: &Record) -> bool {
-    let scheduled = record.dates.and_then(|dates| dates.scheduled_purge_time);
-    let asked = o
-        .purges
-        .iter()
-        .any(|purge| purge.spec.uid == record.origin.uid.0 && purge.meta.deleted.is_none());
-    let direct = !record.soft_delete && scheduled.is_none() && record.dates.is_some();
-    let claimed = o.proxy.as_ref().is_some_and(|found| {
-        found.is_of(&record.origin.uid) && found.status.phase == Some(api::Phase::Destroying)
+    let Some(found) = o
+        .proxy
+        .as_ref()
+        .filter(|found| found.is_of(&record.origin.uid))
+    else {
+        return false;
+    };
+    let (recorded, written) = (record.dates, dates_of(found));
+    let doubt = !o.clock_trusted
+        || !o.purging.looked
+        || o.purging.definitions.is_some()
+        || o.lineage.kind == Kind::Key && !o.hsm_is_live()
+        || o.purging.hsm_recovery.is_some()
+        || recorded.is_none_or(|dates| {
+            dates.deletion_time != written.deletion_time
+                || dates.scheduled_purge_time != written.scheduled_purge_time
+        })
+        || found.status.record_generation != o.standing().map(|(held, _)| held.generation as i64)
+        || !proved(o, record);
+    if doubt {
+        return false;
+    }
+    let announced = found
+        .status
+        .announced_at
+        .is_some_and(|time| time.utc() + chrono::Duration::days(1) <= o.now);
+    let date = written.scheduled_purge_time;
+    let by_clock = date.is_some_and(|date| date <= o.now) && announced;
+    by_clock || is_asked(o, record) || date.is_none() && !record.soft_delete
+}
+
+fn is_asked(o: &Observed, record: &Record) -> bool {
+    let counts = |purge: &&managed_hsm_operator::plan::observed::Purge| {
+        purge.spec.uid == record.origin.uid.0
+            && purge.meta.deleted.is_none()
+            && api::conditions::is_true(&purge.status.conditions, api::conditions::ACCEPTED)
+            && purge.meta.created + chrono::Duration::days(7) > o.now
+    };
+    let hsm_protected = o.hsm.as_ref().is_some_and(|hsm| {
+        hsm.record
+            .as_ref()
+            .is_none_or(|(_, record)| record.purge_protection)
     });
-    claimed
-        && (direct
-            || scheduled.is_some_and(|time| time <= o.now)
-            || asked && !record.purge_protection)
+    let keys_protected = o.keys.iter().any(|key| key.record.purge_protection);
+    o.purges.iter().filter(counts).count() >= o.settings.quorum
+        && o.purging.policies.is_none()
+        && !o.purging.etcd_old
+        && o.purging.rate > 0
+        && !o.settings.undeletable
+        && !(record.purge_protection || hsm_protected || keys_protected)
+}
+
+/// The material is there and proves to be the recorded one.
+fn proved(o: &Observed, record: &Record) -> bool {
+    match (&o.material, &record.subject) {
+        (Material::Token(Some(facts)), Subject::Hsm { token: Some(token) }) => {
+            facts.label.0 == token.label && facts.serial == token.serial
+        }
+        (Material::Objects(found), Subject::Key { versions, .. }) => {
+            versions.iter().all(|version| {
+                let mut its = found
+                    .iter()
+                    .filter(|object| object.id.to_string() == version.material.0)
+                    .peekable();
+                its.peek().is_some() && its.all(|object| proves(object, version))
+            })
+        }
+        _ => false,
+    }
 }
 
 /// I2: nothing that a live object refers to is destroyed, or made to refuse its use.
@@ -221,6 +286,9 @@ pub fn touches_material_only_under_its_record(o: &Observed, plan: &Plan) -> Verd
             check(!again, "a copy is made twice")?;
             in_its_token(o, &token.label.0, &token.serial)
         }
+        Some(Effect::Destroy { token, .. }) if o.lineage.kind == Kind::Hsm => {
+            in_own_token(o, &token.label.0, &token.serial)
+        }
         Some(Effect::Destroy { token, .. }) => in_its_token(o, &token.label.0, &token.serial),
         Some(Effect::Publish { handle, token }) => {
             check(
@@ -246,6 +314,13 @@ pub fn touches_material_only_under_its_record(o: &Observed, plan: &Plan) -> Verd
             check(
                 matches!(state, Some(RecordState::Opening | RecordState::Live)),
                 "an unsealing under the wrong record",
+            )?;
+            in_own_token(o, &token.label.0, &token.serial)
+        }
+        Some(Effect::OpenForDestruction(token)) => {
+            check(
+                state == Some(RecordState::Destroying),
+                "opened for destruction under another record",
             )?;
             in_own_token(o, &token.label.0, &token.serial)
         }
@@ -559,18 +634,14 @@ pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Ver
     check(o.proxy.is_none(), "beside another one")?;
     let uid = Uid(origin(spec).uid.clone());
     let of_object = o.object.as_ref().filter(|object| object.meta.uid == uid);
-    check(
-        of_object.is_none_or(|object| object.meta.deleted.is_some()),
-        "of an object that lives",
-    )?;
+    let lives = of_object.is_some_and(|object| object.meta.deleted.is_none());
     match record_of(o, &uid) {
-        Some(record) => check(
-            matches!(
-                record.state,
-                RecordState::Live | RecordState::Sealing | RecordState::Deleted
-            ),
-            "of what has no material, or none any more",
-        ),
+        Some(record) => match record.state {
+            RecordState::Live => check(!lives, "of an object that lives"),
+            // An old etcd brought the object back: the record decides, and a Recover gives it back.
+            RecordState::Sealing | RecordState::Deleted => Ok(()),
+            _ => Err("of what has no material, or none any more".into()),
+        },
         None => check(
             of_object.is_some_and(status_names_material),
             "of what waits",
@@ -613,8 +684,14 @@ pub fn no_date_comes_earlier(o: &Observed, plan: &Plan) -> Verdict {
             let uid = Uid(origin(spec).uid.clone());
             let record = record_of(o, &uid);
             if dates.scheduled_purge_time.is_none() {
+                // A record that lost its date counts as protected: its proxy says no other.
                 return check(
-                    record.is_some_and(|record| !record.soft_delete),
+                    record.is_some_and(|record| {
+                        let lost = record
+                            .dates
+                            .is_some_and(|dates| dates.scheduled_purge_time.is_none());
+                        !record.soft_delete || lost
+                    }),
                     "no date though soft-delete was on",
                 );
             }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use managed_hsm_operator::plan::{Observed, Plan, plan};
 use managed_hsm_operator::softdelete::Kind;
 
-use super::domain::{self, Case, PRODUCTS};
+use super::domain::{self, Case, PRODUCTS, Product};
 use super::judge::{self, Law, Verdict};
 use super::world;
 
@@ -46,6 +46,8 @@ struct Found {
 }
 
 struct Survey {
+    /// How many of each product.
+    domain: Vec<(Kind, Product, usize)>,
     observations: usize,
     laws: BTreeMap<&'static str, Found>,
 }
@@ -59,7 +61,10 @@ pub fn holds(law: &str) {
     for (why, (count, example)) in &found.examples {
         told.push_str(&format!("\n{why} ({count}×), such as\n{example}\n"));
     }
-    println!("{law}: {} observations", SURVEY.observations);
+    println!(
+        "{law}: {} observations: {:?}",
+        SURVEY.observations, SURVEY.domain
+    );
     assert_eq!(
         found.breaches, 0,
         "{} of {} observations break {law}:{told}",
@@ -78,7 +83,7 @@ fn survey() -> Survey {
             .map(|worker| worker.join().expect("a survey that ends"))
             .collect()
     });
-    let observations = parts[0].observations;
+    let (observations, domain) = (parts[0].observations, parts[0].domain.clone());
     let mut laws: BTreeMap<&'static str, Found> = BTreeMap::new();
     for part in parts {
         for (law, found) in part.laws {
@@ -89,7 +94,11 @@ fn survey() -> Survey {
             }
         }
     }
-    Survey { observations, laws }
+    Survey {
+        domain,
+        observations,
+        laws,
+    }
 }
 
 fn part(share: usize, shares: usize) -> Survey {
@@ -97,19 +106,22 @@ fn part(share: usize, shares: usize) -> Survey {
         .iter()
         .map(|(name, _)| (*name, Found::default()))
         .collect();
-    let mut observations = 0;
+    let mut domain = Vec::new();
     for kind in [Kind::Hsm, Kind::Key] {
         for product in PRODUCTS {
-            let count = domain::each(kind, product, share, shares, |case| {
-                judge_one(case, &mut laws)
-            });
-            if share == 0 {
-                println!("{kind:?}, {product:?}: {count} observations");
-            }
-            observations += count;
+            let each = |case: &Case| judge_one(case, &mut laws);
+            domain.push((
+                kind,
+                product,
+                domain::each(kind, product, share, shares, each),
+            ));
         }
     }
-    Survey { observations, laws }
+    Survey {
+        observations: domain.iter().map(|(_, _, count)| count).sum(),
+        domain,
+        laws,
+    }
 }
 
 fn judge_one(case: &Case, laws: &mut BTreeMap<&'static str, Found>) {
@@ -129,8 +141,8 @@ fn judge_one(case: &Case, laws: &mut BTreeMap<&'static str, Found>) {
     }
 }
 
-/// How many statuses one look can change: the object's, the proxy's, its Recover's.
-const MOST_SHOWN: usize = 4;
+/// How many statuses one look can change: the proxy's phase and all else of it, the object's, its Recover's, its Purge's as far as *Executing*.
+const MOST_SHOWN: usize = 8;
 
 /// Applied twice changes nothing: what is shown is not there already, and once all is shown nothing is left to show.
 fn settles(seen: &Observed, first: &Plan) -> Verdict {
@@ -138,6 +150,7 @@ fn settles(seen: &Observed, first: &Plan) -> Verdict {
     let mut next = first.clone();
     for _ in 0..=MOST_SHOWN {
         let current = now.as_ref().unwrap_or(seen);
+        // A purge that is claimed and turned back is a protocol's, not a status'.
         let Some(step) = &next.step else {
             return Ok(());
         };
