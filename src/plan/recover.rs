@@ -189,6 +189,9 @@ pub fn by_object(o: &Observed, object: &Object, reserved: Hold) -> Move {
     let names = hold::names_of(o, object);
     match rules::create_or_recover(mode, &names, Some(refusal.clone()), &namespace.uid) {
         CreateStep::Recover(_) => {
+            if let Some(refusal) = refused_create(o) {
+                return Err(hold::later(refusal));
+            }
             hold::namespace_there(o)?;
             hold::hsm_not_open(o)?;
             hold::not_sealed_yet(o, found)?;
