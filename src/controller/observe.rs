@@ -271,7 +271,7 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         );
     }
     let before = looked_at(entries.iter().map(|entry| &entry.held));
-    let hsm_id = hsm_id(context, named, before.as_ref());
+    let hsm_id = hsm_id(context, named, before.as_ref().map(|(_, record)| record));
     let hsm_before = match &hsm_id {
         Some(id) => read(context, &module, &backend, id).await?.and_then(one),
         None => None,
@@ -279,7 +279,7 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
     let material = material(
         context,
         &module,
-        before.as_ref(),
+        before.as_ref().map(|(_, record)| record),
         hsm_before.as_ref().map(|(_, record)| record),
     )
     .await?;
@@ -293,9 +293,8 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         None => None,
     };
     let after = looked_at(records.iter());
-    let looked_alike = touched(before.as_ref()) == touched(after.as_ref())
-        && counted_only(before.as_ref()) == counted_only(after.as_ref());
-    if !looked_alike || hsm_before.is_some() != hsm.is_some() {
+    // G3: handles count only for the very record that they were taken under. What is now the only copy was an original before.
+    if before != after || hsm_before != hsm {
         return Ok(None);
     }
     Ok(Some(Stored {
@@ -307,13 +306,13 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
 }
 
 /// The record whose material is looked at: the one that stands, else an ended creation's, of which a paused process may have left something.
-fn looked_at<'a>(held: impl Iterator<Item = &'a Held> + Clone) -> Option<Record> {
+fn looked_at<'a>(held: impl Iterator<Item = &'a Held> + Clone) -> Option<(u64, Record)> {
     let standing = held.clone().find(|held| !held.is_final());
     let ended = || {
         held.clone()
             .find(|held| held.record().is_some_and(plan::leaves_strays))
     };
-    standing.or_else(ended).and_then(Held::record).cloned()
+    standing.or_else(ended).cloned().and_then(one)
 }
 
 fn one(held: Held) -> Option<(u64, Record)> {
@@ -321,17 +320,6 @@ fn one(held: Held) -> Option<(u64, Record)> {
         Reading::One(record) => Some((held.generation, *record)),
         Reading::Disagree | Reading::Unknown(_) => None,
     }
-}
-
-/// Which material a record stands for: what a look at the backend depends on.
-fn touched(record: Option<&Record>) -> Option<(RecordId, Vec<MaterialId>, Option<String>)> {
-    record.map(|record| {
-        let token = match &record.subject {
-            Subject::Hsm { token } => token.as_ref().map(|token| token.serial.clone()),
-            Subject::Key { hsm, .. } => Some(hsm.0.clone()),
-        };
-        (record.id.clone(), material_ids(record), token)
-    })
 }
 
 fn material_ids(record: &Record) -> Vec<MaterialId> {
@@ -435,17 +423,15 @@ async fn material(
 }
 
 /// Of what lives, with nothing pending, labels are enough.
-fn counted_only(record: Option<&Record>) -> bool {
-    record.is_some_and(|record| {
-        record.state == RecordState::Live
-            && !matches!(
-                &record.subject,
-                Subject::Key {
-                    pending: Some(_),
-                    ..
-                }
-            )
-    })
+fn counted_only(record: &Record) -> bool {
+    let pending = matches!(
+        &record.subject,
+        Subject::Key {
+            pending: Some(_),
+            ..
+        }
+    );
+    record.state == RecordState::Live && !pending
 }
 
 async fn objects(
@@ -455,7 +441,7 @@ async fn objects(
     record: &Record,
 ) -> Result<Material, Failure> {
     let ids = material_ids(record);
-    let quiet = counted_only(Some(record));
+    let quiet = counted_only(record);
     let seen = context
         .pool
         .run(Arc::clone(module), move |module| {
