@@ -6,24 +6,12 @@ mod operator;
 
 use lives::Life;
 use managed_hsm_operator::backend::memory::MemoryBackend;
-use managed_hsm_operator::controller::queue;
 use managed_hsm_operator::controller::stops::{Stop, Stops, When, Which};
 use managed_hsm_operator::softdelete::Kind;
-use operator::{Build, Operator};
+use operator::Operator;
 use serde_json::Value;
 use testplane::{Options, Plane, borrow};
 use tokio_util::task::AbortOnDropHandle;
-
-/// Every life that stands somewhere keeps one of the queue's places.
-async fn start(plane: &Plane, backend: &MemoryBackend, stops: &Stops) -> Operator {
-    let mut build = Build::new(plane, backend.clone()).await;
-    build.queue = queue::Settings {
-        concurrency: 1000,
-        ..queue::Settings::default()
-    };
-    build.stops = stops.clone();
-    build.start().await
-}
 
 /// A life that is about to be stopped once.
 struct Doomed {
@@ -41,7 +29,7 @@ struct Undisturbed {
 
 async fn undisturbed(plane: &Plane, backend: &MemoryBackend, key: Value) -> Undisturbed {
     let stops = Stops::default();
-    let _operator = start(plane, backend, &stops).await;
+    let _operator = Operator::with_stops(plane, backend, &stops).await;
     let client = plane.client().await;
     let name = format!(
         "calm-{}",
@@ -64,7 +52,7 @@ async fn crash_everywhere(key: Value, kinds: &[Kind]) {
     let backend = MemoryBackend::new();
     let calm = undisturbed(&plane, &backend, key.clone()).await;
     let stops = Stops::default();
-    let operator = start(&plane, &backend, &stops).await;
+    let operator = Operator::with_stops(&plane, &backend, &stops).await;
     let client = plane.client().await;
     let mut doomed = Vec::new();
     for (kind, number, effect) in calm
@@ -86,7 +74,7 @@ async fn crash_everywhere(key: Value, kinds: &[Kind]) {
     }
     let doomed = stopped(doomed).await;
     let backend = operator.crash().await;
-    let _operator = start(&plane, &backend, &Stops::default()).await;
+    let _operator = Operator::with_stops(&plane, &backend, &Stops::default()).await;
     for one in doomed {
         let end = one
             .end

@@ -8,27 +8,15 @@ use std::time::Duration;
 
 use lives::Life;
 use managed_hsm_operator::backend::memory::MemoryBackend;
-use managed_hsm_operator::controller::queue;
 use managed_hsm_operator::controller::stops::{Stop, Stops, When, Which};
 use managed_hsm_operator::softdelete::Kind;
-use operator::{Build, Operator};
+use operator::Operator;
 use serde_json::Value;
 use testplane::{Options, Plane, borrow, eventually};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long an operator does nothing at all when it is through with everything.
 const QUIET: Duration = Duration::from_secs(2);
-
-async fn start(plane: &Plane, backend: &MemoryBackend, stops: &Stops) -> Operator {
-    let mut build = Build::new(plane, backend.clone()).await;
-    // Every lineage that stands somewhere keeps one of the queue's places.
-    build.queue = queue::Settings {
-        concurrency: 1000,
-        ..queue::Settings::default()
-    };
-    build.stops = stops.clone();
-    build.start().await
-}
 
 struct Paused {
     place: String,
@@ -79,9 +67,9 @@ async fn one_paused_at_every_effect(key: Value) {
     let (first, second) = (Stops::default(), Stops::default());
     let client = plane.client().await;
     let calm = Life::new(&client, "calm", &backend, key.clone()).await;
-    let one = start(&plane, &backend, &first).await;
+    let one = Operator::with_stops(&plane, &backend, &first).await;
     let end = calm.whole().await;
-    let two = start(&plane, &backend, &second).await;
+    let two = Operator::with_stops(&plane, &backend, &second).await;
 
     let mut paused = Vec::new();
     for kind in [Kind::Hsm, Kind::Key] {

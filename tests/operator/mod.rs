@@ -43,6 +43,20 @@ impl Operator {
         Build::new(plane, backend).await.start().await
     }
 
+    /// One that stops where it is told, with room for every lineage that stands somewhere.
+    #[cfg(feature = "faults")]
+    pub async fn with_stops(
+        plane: &Plane,
+        backend: &MemoryBackend,
+        stops: &controller::stops::Stops,
+    ) -> Self {
+        let mut build = Build::new(plane, backend.clone()).await;
+        build.queue.concurrency = 1000;
+        build.threads = 4;
+        build.stops = stops.clone();
+        build.start().await
+    }
+
     /// Stops at once, wherever it is: what a crash leaves.
     pub fn kill(self) -> MemoryBackend {
         self.task.abort();

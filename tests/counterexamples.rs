@@ -1,0 +1,433 @@
+//! The shortest ways to lose a key, one for each rule of the protocols (`safety`: what happens without): driven step by step.
+//! Each test fails when its rule is taken out.
+
+mod lives;
+mod operator;
+
+use std::sync::{Mutex, mpsc};
+
+use lives::{KEY, Life};
+use managed_hsm_operator::backend::memory::{MemoryBackend, Method};
+use managed_hsm_operator::controller::cluster::Watched;
+use managed_hsm_operator::controller::stops::{Stops, When, Which};
+use managed_hsm_operator::softdelete::{Kind, RecordState};
+use operator::Operator;
+use serde_json::json;
+use testplane::{Borrowed, Options, borrow};
+use tokio::sync::oneshot;
+
+/// A plane, a store, and one operator on them with a key that is ready.
+struct Stage {
+    plane: Borrowed,
+    backend: MemoryBackend,
+    life: Life,
+    stops: Stops,
+    /// The first operator: the one that is paused.
+    first: Operator,
+}
+
+async fn empty_stage() -> Stage {
+    let plane = borrow(Options::default()).await;
+    let backend = MemoryBackend::new();
+    let stops = Stops::default();
+    let first = Operator::with_stops(&plane, &backend, &stops).await;
+    let life = Life::new(&plane.client().await, "stage", &backend, lives::ec()).await;
+    Stage {
+        plane,
+        backend,
+        life,
+        stops,
+        first,
+    }
+}
+
+async fn stage() -> Stage {
+    let stage = empty_stage().await;
+    stage.life.create().await;
+    stage
+}
+
+impl Stage {
+    /// Somebody else who believes to lead, stopped nowhere or where its own stops say.
+    async fn second(&self, stops: &Stops) -> Operator {
+        Operator::with_stops(&self.plane, &self.backend, stops).await
+    }
+
+    fn before(
+        &self,
+        effect: &'static str,
+        number: usize,
+    ) -> managed_hsm_operator::controller::stops::Stop {
+        self.stops.stop(
+            &self.life.lineage(Kind::Key),
+            When::Before,
+            Which::Named(effect, number),
+        )
+    }
+
+    fn outcome_of_last(&self, effect: &str) -> Option<&'static str> {
+        let seen = self.stops.seen(&self.life.lineage(Kind::Key));
+        seen.iter()
+            .rev()
+            .find(|seen| seen.effect == effect)
+            .and_then(|seen| seen.outcome)
+    }
+
+    /// The next call of `method`, after one of `after` if that is said, waits inside the backend. Answers when it stands, and what lets it go on.
+    fn block(
+        &self,
+        after: Option<Method>,
+        method: Method,
+    ) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
+        let (stands, standing) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let armed = Mutex::new((after, Some((stands, may_go_on))));
+        self.backend.observe(move |call| {
+            let waiting = {
+                let mut armed = armed.lock().expect("no test panics in here");
+                match armed.0 {
+                    Some(first) => {
+                        if call.method == first {
+                            armed.0 = None;
+                        }
+                        None
+                    }
+                    None if call.method == method => armed.1.take(),
+                    None => None,
+                }
+            };
+            if let Some((stands, may_go_on)) = waiting {
+                let _ = stands.send(());
+                let _ = may_go_on.recv();
+            }
+        });
+        (standing, go_on)
+    }
+}
+
+/// A sealer that has copied everything pauses inside its look, before a call. Another one seals to the end, and stands in the
+/// unsealing before its `effect`. Then the first goes on, and then the other: the key must be there.
+async fn a_sealer_pauses_in_its_look(after: Option<Method>, method: Method, effect: &'static str) {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let key = stage.life.lineage(Kind::Key);
+    let copied = stage.stops.stop(&key, When::After, Which::Named("Copy", 2));
+    let uid = stage.life.uid(Kind::Key).await;
+    stage.life.start_delete(Kind::Key).await;
+    copied.reached().await;
+    let (standing, go_on) = stage.block(after, method);
+    copied.release();
+    standing
+        .await
+        .expect("the first operator stands in its look");
+
+    let others = Stops::default();
+    let unsealing = others.stop(
+        &stage.life.lineage(Kind::Key),
+        When::Before,
+        Which::Named(effect, if effect == "Destroy" { 3 } else { 1 }),
+    );
+    let second = stage.second(&others).await;
+    stage.life.deleted(Kind::Key, &uid).await;
+    stage.life.start_recover(Kind::Key, &uid).await;
+    unsealing.reached().await;
+    let looked = stage.stops.seen(&stage.life.lineage(Kind::Key)).len();
+    go_on.send(()).expect("it stands there");
+    // It has decided by then, on whatever it saw.
+    testplane::eventually("the first operator goes on", operator::SOON, async || {
+        let seen = stage.stops.seen(&stage.life.lineage(Kind::Key));
+        if seen.len() > looked && seen.iter().skip(looked).all(|seen| seen.outcome.is_some()) {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
+    })
+    .await;
+    unsealing.release();
+    stage.life.recovered(Kind::Key).await;
+    assert_eq!(stage.life.identities(), made);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_whoever_read_the_record_before_the_handles_destroys_no_later_life() {
+    a_sealer_pauses_in_its_look(None, Method::Objects, "Destroy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_handles_from_before_the_opening_decide_nothing_in_it() {
+    a_sealer_pauses_in_its_look(Some(Method::Objects), Method::Read, "Copy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_a_record_decided_on_an_older_one_is_never_written() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let sealing = stage.before("WriteRecord", 3);
+    let uid = stage.life.uid(Kind::Key).await;
+    stage.life.start_delete(Kind::Key).await;
+    sealing.reached().await;
+    let second = stage.second(&Stops::default()).await;
+    stage.life.deleted(Kind::Key, &uid).await;
+    stage.life.recover(Kind::Key, &uid).await;
+    let before = stage.life.record(Kind::Key);
+    sealing.release();
+    testplane::eventually("it was told so", operator::SOON, async || {
+        let outcome = stage.outcome_of_last("WriteRecord");
+        if outcome == Some("raced") {
+            Ok(())
+        } else {
+            Err(format!("{outcome:?}"))
+        }
+    })
+    .await;
+    assert_eq!(stage.life.record(Kind::Key), before);
+    assert_eq!(stage.life.identities(), made);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_an_opening_goes_on_to_live_before_its_object_is_sealed_again() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let uid = stage.life.delete(Kind::Key).await;
+    // Two copies were sealed; one of the two back is made.
+    let half_open = stage.before("Copy", 4);
+    stage.life.start_recover(Kind::Key, &uid).await;
+    half_open.reached().await;
+    let again = stage.life.uid(Kind::Key).await;
+    stage.life.start_delete(Kind::Key).await;
+    half_open.release();
+    stage.life.deleted(Kind::Key, &again).await;
+    assert_eq!(stage.life.identities(), made);
+    // Sealing, deleted; opening, live; sealing, deleted: none was left out.
+    assert_eq!(
+        stage
+            .life
+            .record(Kind::Key)
+            .map(|(generation, record)| (generation, record.state)),
+        Some((8, RecordState::Deleted))
+    );
+    assert!(stage.life.material().iter().all(|object| !object.usable));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_a_recovery_waits_for_the_end_of_the_sealing() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let half_sealed = stage.before("Copy", 2);
+    let uid = stage.life.uid(Kind::Key).await;
+    stage.life.start_delete(Kind::Key).await;
+    half_sealed.reached().await;
+    let others = Stops::default();
+    // The second one sees the Recover at once, and the sealing; it is what goes on.
+    stage.life.start_recover(Kind::Key, &uid).await;
+    let second = stage.second(&others).await;
+    stage.life.recovered(Kind::Key).await;
+    half_sealed.release();
+    let seen = others.seen(&stage.life.lineage(Kind::Key));
+    let place = |name: &str| seen.iter().position(|seen| seen.effect == name);
+    assert!(place("RemoveFinalizer") < place("CreateObject"), "{seen:?}");
+    assert_eq!(stage.life.identities(), made);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_refused_does_not_turn_back_what_another_carries_on() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let uid = stage.life.delete(Kind::Key).await;
+    stage.forbid_keys().await;
+    // ShowProxy: the deletion's, the claim, and then the way back.
+    let way_back = stage.before("ShowProxy", 3);
+    stage.life.start_recover(Kind::Key, &uid).await;
+    way_back.reached().await;
+    assert_eq!(stage.outcome_of_last("CreateObject"), Some("refused"));
+    stage.allow_keys().await;
+    let others = Stops::default();
+    let opened = others.stop(
+        &stage.life.lineage(Kind::Key),
+        When::Before,
+        Which::Named("WriteRecord", 1),
+    );
+    let second = stage.second(&others).await;
+    opened.reached().await;
+    way_back.release();
+    testplane::eventually("it was told so", operator::SOON, async || {
+        let outcome = stage.outcome_of_last("ShowProxy");
+        if outcome == Some("raced") {
+            Ok(())
+        } else {
+            Err(format!("{outcome:?}"))
+        }
+    })
+    .await;
+    opened.release();
+    stage.life.recovered(Kind::Key).await;
+    assert_eq!(stage.life.identities(), made);
+    drop(second);
+}
+
+impl Stage {
+    async fn forbid_keys(&self) {
+        let quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: none, namespace: stage}, spec: {hard: {count/hsmkeys.managedhsm.dev: '0'}}}";
+        self.plane.kubectl(&["apply", "-f", "-"], quota).await.ok();
+        self.plane
+            .kubectl(
+                &[
+                    "wait",
+                    "resourcequota/none",
+                    "-n",
+                    "stage",
+                    "--for=jsonpath={.status.hard}",
+                    "--timeout=30s",
+                ],
+                "",
+            )
+            .await
+            .ok();
+    }
+
+    async fn allow_keys(&self) {
+        self.plane
+            .kubectl(&["delete", "resourcequota", "none", "-n", "stage"], "")
+            .await
+            .ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_create_at_once_make_one_key() {
+    let stage = empty_stage().await;
+    let late = stage.before("Generate", 1);
+    stage.life.apply_both().await;
+    late.reached().await;
+    let second = stage.second(&Stops::default()).await;
+    stage.life.create().await;
+    let made = stage.life.identities();
+    late.release();
+    testplane::eventually("what came late is swept", operator::SOON, async || {
+        let now = stage.life.material();
+        let swept = stage.outcome_of_last("Generate").is_some() && now.len() == 2;
+        if swept {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
+    })
+    .await;
+    assert_eq!(stage.life.identities(), made);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_written_for_an_object_that_was_gone_by_then_is_ended() {
+    let stage = empty_stage().await;
+    let late = stage.before("WriteRecord", 1);
+    stage.life.apply_both().await;
+    late.reached().await;
+    stage.life.start_delete(Kind::Key).await;
+    let finalizers = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let objects = stage.life.api(Watched::Object(Kind::Key));
+    // Somebody forces it away; the operator that would have let go is the one that stands.
+    let _ = objects.patch(KEY, &Default::default(), &finalizers).await;
+    stage
+        .life
+        .until("gone", Watched::Object(Kind::Key), KEY, |found| {
+            found.is_none()
+        })
+        .await;
+    late.release();
+    ended(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_a_creation_whose_object_goes_is_ended_with_all_it_made() {
+    let stage = empty_stage().await;
+    let made = stage.before("WriteRecord", 2);
+    stage.life.apply_both().await;
+    made.reached().await;
+    assert_eq!(stage.life.material().len(), 2);
+    stage.life.start_delete(Kind::Key).await;
+    // It still writes *live*, by the look from before: then that is deleted as all that lives is. Unless its object is gone.
+    let finalizers = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let _ = stage
+        .life
+        .api(Watched::Object(Kind::Key))
+        .patch(KEY, &Default::default(), &finalizers)
+        .await;
+    let backend = stage.first.crash().await;
+    let _after = Operator::start(&stage.plane, backend).await;
+    let stage = Gone { life: stage.life };
+    stage.ended().await;
+}
+
+struct Gone {
+    life: Life,
+}
+
+impl Gone {
+    /// A tombstone, not an object, not a proxy.
+    async fn ended(&self) {
+        testplane::eventually("a tombstone", operator::SOON, async || {
+            let state = self.life.record(Kind::Key).map(|(_, record)| record.state);
+            if state == Some(RecordState::Tombstone) {
+                Ok(())
+            } else {
+                Err(format!("{state:?}"))
+            }
+        })
+        .await;
+        assert_eq!(self.life.material(), []);
+        let proxy = self
+            .life
+            .api(Watched::Proxy(Kind::Key))
+            .get_opt(&self.life.proxy_name(Kind::Key))
+            .await;
+        assert!(proxy.expect("a GET").is_none());
+    }
+}
+
+async fn ended(stage: &Stage) {
+    Gone {
+        life: stage.life.clone(),
+    }
+    .ended()
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_deleted_as_it_was_seen_and_no_later_one() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let first = stage.life.delete(Kind::Key).await;
+    let late = stage.before("DeleteProxy", 1);
+    stage.life.start_recover(Kind::Key, &first).await;
+    late.reached().await;
+    let second = stage.second(&Stops::default()).await;
+    stage.life.recovered(Kind::Key).await;
+    let again = stage.life.delete(Kind::Key).await;
+    late.release();
+    testplane::eventually("it was told so", operator::SOON, async || {
+        let outcome = stage.outcome_of_last("DeleteProxy");
+        if outcome == Some("raced") {
+            Ok(())
+        } else {
+            Err(format!("{outcome:?}"))
+        }
+    })
+    .await;
+    let proxy = stage
+        .life
+        .api(Watched::Proxy(Kind::Key))
+        .get(&stage.life.proxy_name(Kind::Key))
+        .await
+        .expect("the proxy");
+    assert_eq!(proxy.data["spec"]["origin"]["uid"], again);
+    assert!(
+        proxy.data["spec"]["snapshot"].is_object(),
+        "it is the one that was written from the object"
+    );
+    assert_eq!(stage.life.identities(), made);
+    drop(second);
+}
