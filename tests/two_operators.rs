@@ -12,7 +12,7 @@ use managed_hsm_operator::controller::stops::{Stop, Stops, When, Which};
 use managed_hsm_operator::softdelete::Kind;
 use operator::Operator;
 use serde_json::Value;
-use testplane::{Options, Plane, borrow, eventually};
+use testplane::{Options, borrow, eventually};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long an operator does nothing at all when it is through with everything.
