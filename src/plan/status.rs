@@ -14,6 +14,7 @@ use crate::softdelete::level::{LevelFacts, RecoveryLevel, recovery_level};
 use crate::softdelete::protection::protector;
 use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::record::Version;
+use crate::softdelete::retention::{self, HsmFate, PurgeDate};
 use crate::softdelete::{Record, RecordState, Refusal, Subject};
 
 /// What a resource is told about itself.
@@ -247,7 +248,7 @@ pub fn proxy(
         next.recovery_level = Some(level(o, record));
         next.purge_protection = Some(protected(o, record));
     }
-    next.purge_time = purge_time(found, record).map(Into::into);
+    next.purge_time = purge_time(o, found, record).map(Into::into);
     Word::ready("It is kept, and can be recovered.").on(
         &mut next.conditions,
         found.meta.generation,
@@ -287,12 +288,44 @@ pub fn proxy(
     next
 }
 
-/// The later of the proxy's date and the record's (SD-09).
-fn purge_time(found: &Proxy, record: Option<&Record>) -> Option<chrono::DateTime<chrono::Utc>> {
-    let recorded = record
+/// The later of the proxy's date and the record's; of a key in a deleted HSM, the HSM's (`retention::date_in_hsm`).
+fn purge_time(
+    o: &Observed,
+    found: &Proxy,
+    record: Option<&Record>,
+) -> Option<chrono::DateTime<chrono::Utc>> {
+    let own = scheduled(record).max(translate::dates(found).scheduled_purge_time);
+    let soft_delete = record.is_none_or(|record| record.soft_delete);
+    retention::date_in_hsm(retention::purge_date(own, soft_delete), hsm_fate(o))
+        .and_then(PurgeDate::time)
+}
+
+fn scheduled(record: Option<&Record>) -> Option<chrono::DateTime<chrono::Utc>> {
+    record
         .and_then(|record| record.dates)
-        .and_then(|dates| dates.scheduled_purge_time);
-    translate::dates(found).scheduled_purge_time.max(recorded)
+        .and_then(|dates| dates.scheduled_purge_time)
+}
+
+fn hsm_fate(o: &Observed) -> HsmFate {
+    let Some((hsm, (_, record))) = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref().map(|record| (hsm, record)))
+    else {
+        return HsmFate::Live;
+    };
+    match record.state {
+        RecordState::Creating | RecordState::Live => HsmFate::Live,
+        RecordState::Sealing
+        | RecordState::Deleted
+        | RecordState::Opening
+        | RecordState::Destroying => {
+            let shown = hsm.proxy.as_ref().and_then(|found| found.purge_time);
+            let date = scheduled(Some(record)).max(shown);
+            HsmFate::SoftDeleted(retention::purge_date(date, record.soft_delete))
+        }
+        RecordState::Tombstone | RecordState::Abandoned => HsmFate::Purged,
+    }
 }
 
 /// By anything that can be seen from this lineage (`protection::protector`).
