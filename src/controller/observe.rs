@@ -25,8 +25,8 @@ pub async fn look(
     source: Source,
 ) -> Result<Observed, Failure> {
     let mut last = None;
-    for _ in 0..TRIES {
-        match attempt(context, lineage, source).await? {
+    for tried in 0..TRIES {
+        match attempt(context, lineage, source, tried > 0).await? {
             // Written between our reading of the record and our GET, or the store is old: another look tells.
             Some(seen) if source == Source::Live && seen.store_seems_old() => last = Some(seen),
             Some(seen) => return Ok(seen),
@@ -48,6 +48,7 @@ async fn attempt(
     context: &Context,
     lineage: &Lineage,
     source: Source,
+    again: bool,
 ) -> Result<Option<Observed>, Failure> {
     let hint = context.cluster.object(Source::Cache, lineage).await?;
     let proxy_hint = context.cluster.proxy(Source::Cache, lineage).await?;
@@ -68,12 +69,14 @@ async fn attempt(
             hsm_hint.as_ref(),
         ),
     };
-    let Some(stored) = stored(context, &named).await? else {
+    let Some(stored) = stored(context, &named, again).await? else {
         return Ok(None);
     };
 
     let object = context.cluster.object(source, lineage).await?;
-    if source == Source::Live && newer(context, &named, &stored, object.as_ref()).await? {
+    let answers = !matches!(stored.material, Material::NoLedger(_));
+    if answers && source == Source::Live && newer(context, &named, &stored, object.as_ref()).await?
+    {
         return Ok(None);
     }
     let seen = Seen {
@@ -84,7 +87,7 @@ async fn attempt(
             .namespace(source, &lineage.namespace)
             .await?,
     };
-    if overlooked(context, lineage, &seen, &stored).await? {
+    if answers && overlooked(context, lineage, &seen, &stored).await? {
         return Ok(None);
     }
     if source == Source::Live {
@@ -242,9 +245,13 @@ fn backend_name(
         .unwrap_or_else(|| "default".to_owned())
 }
 
-/// Handles first, then the records anew. None: the records name other material than the one looked at.
-async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, Failure> {
-    let mut entries = context.index.of_lineage(named.lineage);
+/// What the backend's side shows. A ledger that does not answer is no news of the lineage, but something to show on it (SD-28).
+async fn stored(
+    context: &Context,
+    named: &Named<'_>,
+    again: bool,
+) -> Result<Option<Stored>, Failure> {
+    let entries = context.index.of_lineage(named.lineage);
     let backend = entries
         .iter()
         .map(|entry| entry.backend.clone())
@@ -258,14 +265,38 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
             backend,
         }));
     };
+    match answered(context, named, &module, &backend, entries, again).await {
+        Err(Failure::Backend(BackendError::Unavailable(why))) => Ok(Some(Stored {
+            records: Vec::new(),
+            material: Material::NoLedger(why),
+            hsm: None,
+            backend,
+        })),
+        other => other,
+    }
+}
+
+/// Handles first, then the records anew. None: the records name other material than the one looked at.
+async fn answered(
+    context: &Context,
+    named: &Named<'_>,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+    mut entries: Vec<Entry>,
+    again: bool,
+) -> Result<Option<Stored>, Failure> {
+    if again {
+        // What memory has may be gone from the ledger: a store that was lost, or put back.
+        entries = at_the_source(context, module, entries).await?;
+    }
     if let Some(own) = named.object.as_ref().map(ids::record_id)
         && !entries.iter().any(|entry| entry.held.id == own)
     {
         entries.extend(
-            read(context, &module, &backend, &own)
+            read(context, module, backend, &own)
                 .await?
                 .map(|held| Entry {
-                    backend: backend.clone(),
+                    backend: backend.to_owned(),
                     held,
                 }),
         );
@@ -273,12 +304,12 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
     let before = looked_at(entries.iter().map(|entry| &entry.held));
     let hsm_id = hsm_id(context, named, before.as_ref().map(|(_, record)| record));
     let hsm_before = match &hsm_id {
-        Some(id) => read(context, &module, &backend, id).await?.and_then(one),
+        Some(id) => read(context, module, backend, id).await?.and_then(one),
         None => None,
     };
     let material = material(
         context,
-        &module,
+        module,
         before.as_ref().map(|(_, record)| record),
         hsm_before.as_ref().map(|(_, record)| record),
     )
@@ -286,10 +317,10 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
 
     let mut records = Vec::new();
     for entry in &entries {
-        records.extend(read(context, &module, &backend, &entry.held.id).await?);
+        records.extend(read(context, module, backend, &entry.held.id).await?);
     }
     let hsm = match &hsm_id {
-        Some(id) => read(context, &module, &backend, id).await?.and_then(one),
+        Some(id) => read(context, module, backend, id).await?.and_then(one),
         None => None,
     };
     let after = looked_at(records.iter());
@@ -301,8 +332,22 @@ async fn stored(context: &Context, named: &Named<'_>) -> Result<Option<Stored>, 
         records,
         material,
         hsm,
-        backend,
+        backend: backend.to_owned(),
     }))
+}
+
+/// The entries as the ledger has them now.
+async fn at_the_source(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    entries: Vec<Entry>,
+) -> Result<Vec<Entry>, Failure> {
+    let mut found = Vec::new();
+    for Entry { backend, held } in entries {
+        let held = read(context, module, &backend, &held.id).await?;
+        found.extend(held.map(|held| Entry { backend, held }));
+    }
+    Ok(found)
 }
 
 /// The record whose material is looked at: the one that stands, else an ended creation's, of which a paused process may have left something.

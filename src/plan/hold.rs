@@ -53,6 +53,9 @@ pub fn unreadable(o: &Observed) -> Check {
             backend: o.backend.clone(),
         }));
     }
+    if matches!(o.material, Material::NoLedger(_)) {
+        return Err(unavailable(o));
+    }
     o.records.iter().try_for_each(|held| match &held.reading {
         Reading::Disagree => Err(disagrees(
             held,
@@ -150,7 +153,7 @@ pub fn unavailable(o: &Observed) -> Hold {
 /// Why the material could not be looked at.
 pub fn no_material_seen(o: &Observed, material: &Material) -> Hold {
     match material {
-        Material::Unavailable(_) => unavailable(o),
+        Material::Unavailable(_) | Material::NoLedger(_) => unavailable(o),
         Material::UnknownBackend => refused(Refusal::BackendUnknown {
             backend: o.backend.clone(),
         }),

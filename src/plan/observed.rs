@@ -153,6 +153,8 @@ pub enum Material {
     /// The token around the key is not there.
     NoToken,
     Unavailable(String),
+    /// Not even the records could be read: nothing is known of them.
+    NoLedger(String),
     /// The object's backend is not configured.
     UnknownBackend,
 }

@@ -287,11 +287,12 @@ fn evidence(o: &Observed, held: &Held, record: &Record, found: &Proxy) -> Result
         Material::UnknownBackend => Err(Refusal::BackendUnknown {
             backend: o.backend.clone(),
         }),
-        Material::NotLooked | Material::Sealed | Material::Unavailable(_) => {
-            Err(Refusal::BackendUnavailable {
-                backend: o.backend.clone(),
-            })
-        }
+        Material::NotLooked
+        | Material::Sealed
+        | Material::Unavailable(_)
+        | Material::NoLedger(_) => Err(Refusal::BackendUnavailable {
+            backend: o.backend.clone(),
+        }),
     }
 }
 
