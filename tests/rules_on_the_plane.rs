@@ -5,6 +5,10 @@ mod operator;
 
 #[path = "rules_on_the_plane/deleting.rs"]
 mod deleting;
+#[path = "rules_on_the_plane/disasters.rs"]
+mod disasters;
+#[path = "rules_on_the_plane/hindrances.rs"]
+mod hindrances;
 #[path = "rules_on_the_plane/material.rs"]
 mod material;
 #[path = "rules_on_the_plane/names.rs"]

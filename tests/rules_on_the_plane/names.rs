@@ -137,3 +137,28 @@ async fn sd20_a_standing_object_that_differs_fails_the_recover_which_names_the_d
     let failed = scene.get(RECOVER, "first").await.expect("it stays");
     assert_eq!(condition(&failed, "Complete"), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd17_of_many_that_ask_for_one_key_name_at_once_exactly_one_gets_it() {
+    let scene = Scene::with_hsm("crowd", "{}").await;
+    let names: Vec<_> = (0..8).map(|number| format!("k{number}")).collect();
+    let all: String = names
+        .iter()
+        .map(|name| {
+            let spec = "{hsm: safe, keyName: Wanted, keyType: EC, curve: P-256}";
+            manifest("HsmKey", name, spec)
+        })
+        .collect();
+    scene.apply(&all).await;
+    let mut ready = Vec::new();
+    for name in &names {
+        let settled = scene
+            .seen(KEY, name, "ready or standing", |found| {
+                condition(found, "Ready")
+                    .is_some_and(|(is, why, _)| is == "True" || why == "NameTaken")
+            })
+            .await;
+        ready.extend(condition(&settled, "Ready").filter(|(is, _, _)| is == "True"));
+    }
+    assert_eq!(ready.len(), 1, "{ready:?}");
+}

@@ -1,6 +1,6 @@
 //! A namespace of one test on the shared plane, and how a user acts and looks in it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::Client;
@@ -8,7 +8,7 @@ use kube::api::{Api, DynamicObject};
 use managed_hsm_operator::api::proxy::proxy_name;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::backend::{
-    BackendError, HsmBackend as _, MaterialId, TokenLabel, TokenRef, Use,
+    BackendError, HsmBackend, MaterialId, TokenLabel, TokenRef, Use,
 };
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::plan::ids;
@@ -16,7 +16,7 @@ use managed_hsm_operator::softdelete::Kind;
 use serde_json::Value;
 use testplane::{Output, Plane, eventually, shared};
 
-use crate::operator::{Operator, condition};
+use crate::operator::{Build, Operator, condition};
 
 pub const KEY: Watched = Watched::Object(Kind::Key);
 pub const HSM: Watched = Watched::Object(Kind::Hsm);
@@ -33,26 +33,67 @@ pub const EC: &str = "{hsm: safe, keyType: EC, curve: P-256}";
 pub struct Scene {
     pub plane: &'static Plane,
     pub backend: MemoryBackend,
+    pub backends: Backends,
     pub ns: String,
     client: Client,
 }
 
+/// What the one operator works on, by the names in an HSM's spec.
+#[derive(Clone)]
+pub struct Backends {
+    /// `default`: everybody's.
+    pub usual: MemoryBackend,
+    /// `lost`: for the one test that loses its whole store.
+    pub lost: MemoryBackend,
+    /// `away`: for the one test in which it does not answer.
+    pub away: MemoryBackend,
+    /// `tiny`: it has room for one HSM.
+    pub tiny: MemoryBackend,
+}
+
+impl Backends {
+    fn new() -> Self {
+        Self {
+            usual: MemoryBackend::new(),
+            lost: MemoryBackend::new(),
+            away: MemoryBackend::new(),
+            tiny: MemoryBackend::with([4; 32], 1),
+        }
+    }
+
+    async fn operator(&self, plane: &Plane) -> Operator {
+        let mut build = Build::new(plane, self.usual.clone()).await;
+        for (name, backend) in [
+            ("lost", &self.lost),
+            ("away", &self.away),
+            ("tiny", &self.tiny),
+        ] {
+            let module = Arc::new(backend.clone()) as Arc<dyn HsmBackend>;
+            build.backends.insert(name.to_owned(), module);
+        }
+        build.start().await
+    }
+}
+
 /// The one operator of this test binary, in a runtime of its own: those of the tests end with them.
-async fn operator(plane: &'static Plane) -> MemoryBackend {
-    static BACKEND: OnceLock<MemoryBackend> = OnceLock::new();
+async fn operator(plane: &'static Plane) -> Backends {
+    static BACKENDS: OnceLock<Backends> = OnceLock::new();
     let start = move || {
+        let backends = Backends::new();
         let (tell, told) = std::sync::mpsc::channel();
+        let own = backends.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let operator = Operator::start(plane, MemoryBackend::new()).await;
-                _ = tell.send(operator.backend.clone());
+                let _operator = own.operator(plane).await;
+                _ = tell.send(());
                 std::future::pending::<()>().await;
             });
         });
-        told.recv().expect("the operator starts")
+        told.recv().expect("the operator starts");
+        backends
     };
-    tokio::task::spawn_blocking(move || BACKEND.get_or_init(start).clone())
+    tokio::task::spawn_blocking(move || BACKENDS.get_or_init(start).clone())
         .await
         .expect("the operator starts")
 }
@@ -61,10 +102,11 @@ impl Scene {
     /// A namespace with nothing in it.
     pub async fn empty(purpose: &str) -> Self {
         let plane = shared().await;
-        let backend = operator(plane).await;
+        let backends = operator(plane).await;
         Self {
             plane,
-            backend,
+            backend: backends.usual.clone(),
+            backends,
             ns: plane.namespace(purpose).await,
             client: plane.client().await,
         }

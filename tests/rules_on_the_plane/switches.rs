@@ -107,16 +107,16 @@ async fn sd08_a_changed_fixed_field_stands_and_goes_on_when_it_is_put_back() {
 async fn sd34_every_sentence_in_a_condition_has_a_code_of_the_list_and_a_way_out() {
     let scene = Scene::with_key("words").await;
     scene.deleted(KEY, "signing").await;
+    let first = manifest(
+        "HsmKey",
+        "longer",
+        "{hsm: safe, keyType: EC, curve: P-256, retentionDays: 90}",
+    );
     let all = manifest("HsmKey", "signing", EC)
         + &manifest(
             "HsmKey",
             "lonely",
             "{hsm: nowhere, keyType: EC, curve: P-256}",
-        )
-        + &manifest(
-            "HsmKey",
-            "longer",
-            "{hsm: safe, keyType: EC, curve: P-256, retentionDays: 90}",
         )
         + &manifest(
             "HsmKey",
@@ -128,8 +128,9 @@ async fn sd34_every_sentence_in_a_condition_has_a_code_of_the_list_and_a_way_out
             "wrong",
             "{kind: HsmKey, name: longer, uid: nobody}",
         );
-    scene.apply(&all).await;
+    scene.apply(&first).await;
     scene.ready(KEY, "longer").await;
+    scene.apply(&all).await;
     let mut codes = Vec::new();
     for (of, name) in [
         (KEY, "signing"),
@@ -313,4 +314,65 @@ async fn versions(scene: &Scene) -> BTreeMap<String, String> {
         .ok();
     all.insert("Events".into(), events.lines().count().to_string());
     all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd13_an_hsms_protection_covers_the_keys_that_were_deleted_before_it() {
+    let scene = Scene::with_key("covers").await;
+    let proxy = scene.deleted(KEY, "signing").await;
+    assert_eq!(proxy.data["status"]["purgeProtection"], false);
+    scene
+        .apply(&manifest("ManagedHsm", "safe", "{purgeProtection: true}"))
+        .await;
+    let covered = scene
+        .seen(KEY_PROXY, "signing", "protected", |found| {
+            found.data["status"]["purgeProtection"] == true
+        })
+        .await;
+    assert_eq!(covered.data["status"]["recoveryLevel"], "Recoverable");
+    assert_eq!(
+        covered.data["spec"], proxy.data["spec"],
+        "facts at deletion stay"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd11_the_purge_date_of_a_deleted_hsms_key_is_the_hsms() {
+    let scene = Scene::with_hsm("fate", "{retentionDays: 30}").await;
+    let spec = "{hsm: safe, keyType: EC, curve: P-256, retentionDays: 7}";
+    scene.apply(&manifest("HsmKey", "signing", spec)).await;
+    scene.ready(KEY, "signing").await;
+    let key = scene.deleted(KEY, "signing").await;
+    assert_eq!(
+        key.data["status"]["purgeTime"],
+        key.data["spec"]["scheduledPurgeTime"]
+    );
+    let hsm = scene.deleted(HSM, "safe").await;
+    scene
+        .seen(KEY_PROXY, "signing", "with its HSM", |found| {
+            found.data["status"]["purgeTime"] == hsm.data["status"]["purgeTime"]
+        })
+        .await;
+    scene.recovered(HSM, "safe", &origin(&hsm)).await;
+    scene
+        .seen(KEY_PROXY, "signing", "its own date again", |found| {
+            found.data["status"]["purgeTime"] == key.data["spec"]["scheduledPurgeTime"]
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd35_when_the_namespace_goes_the_events_are_on_the_proxy() {
+    let scene = Scene::with_key("lastword").await;
+    let whole = ["delete", "namespace", &scene.ns, "--timeout=60s"];
+    scene.plane.kubectl(&whole, "").await.ok();
+    let proxy = scene.retained(HSM_PROXY, "safe").await;
+    testplane::eventually("the Event", Duration::from_secs(20), async || {
+        let told = scene.events(&uid(&proxy)).await;
+        match told.iter().any(|event| event.starts_with("Sealed: ")) {
+            true => Ok(()),
+            false => Err(format!("{told:?}")),
+        }
+    })
+    .await;
 }
