@@ -3,11 +3,14 @@
 use managed_hsm_operator::api::Time;
 use managed_hsm_operator::softdelete::{Deleted, Kind, Origin, Refusal, Uid};
 
+use kube::api::{DynamicObject, PostParams};
+use serde_json::json;
+
 use crate::operator::condition;
 use crate::scene::{EC, HSM, KEY, RECOVER, Scene, fingerprints, manifest, origin, uid};
 
 /// What the rules say of the object that this proxy stands for.
-fn reserved(proxy: &kube::api::DynamicObject, kind: Kind) -> Refusal {
+fn reserved(proxy: &DynamicObject, kind: Kind) -> Refusal {
     let of = &proxy.data["spec"]["origin"];
     let text = |field: &str| of[field].as_str().expect("a text").to_owned();
     let date = proxy.data["status"]["purgeTime"].clone();
@@ -142,14 +145,17 @@ async fn sd20_a_standing_object_that_differs_fails_the_recover_which_names_the_d
 async fn sd17_of_many_that_ask_for_one_key_name_at_once_exactly_one_gets_it() {
     let scene = Scene::with_hsm("crowd", "{}").await;
     let names: Vec<_> = (0..8).map(|number| format!("k{number}")).collect();
-    let all: String = names
-        .iter()
-        .map(|name| {
-            let spec = "{hsm: safe, keyName: Wanted, keyType: EC, curve: P-256}";
-            manifest("HsmKey", name, spec)
-        })
-        .collect();
-    scene.apply(&all).await;
+    let keys = scene.api(KEY);
+    let creates = names.iter().map(|name| {
+        let spec = json!({"hsm": "safe", "keyName": "Wanted", "keyType": "EC", "curve": "P-256"});
+        let mut key = DynamicObject::new(name, &KEY.resource()).within(&scene.ns);
+        key.data = json!({ "spec": spec });
+        let keys = keys.clone();
+        async move { keys.create(&PostParams::default(), &key).await }
+    });
+    for created in futures::future::join_all(creates).await {
+        created.expect("created");
+    }
     let mut ready = Vec::new();
     for name in &names {
         let settled = scene
