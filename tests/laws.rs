@@ -4,11 +4,14 @@
 mod domain;
 #[path = "laws/judge.rs"]
 mod judge;
+#[path = "laws/sequences.rs"]
+mod sequences;
 #[path = "laws/survey.rs"]
 mod survey;
 #[path = "laws/world.rs"]
 mod world;
 
+use managed_hsm_operator::softdelete::Kind;
 use survey::holds;
 
 #[test]
@@ -94,4 +97,26 @@ fn a_wake_up_is_never_later_than_a_day() {
 #[test]
 fn applied_twice_changes_nothing() {
     holds("settles");
+}
+
+#[test]
+fn the_table_of_sequences_is_what_the_planner_does() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sequences.md");
+    let made = sequences::document();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).expect("a folder");
+        std::fs::write(path, &made).expect("the table is written");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == made,
+        "docs/sequences.md is stale: run `UPDATE_DOCS=1 cargo test --test laws sequences` and read the difference"
+    );
+}
+
+#[test]
+fn sd27_what_is_ready_is_never_in_a_sealed_hsm() {
+    for kind in [Kind::Hsm, Kind::Key] {
+        assert_eq!(sequences::ready_means_usable(kind), Ok(()));
+    }
 }
