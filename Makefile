@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench crds clean-cache
+.PHONY: help demo test lint bench crds docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ bench: ## the benchmarks, on a real control plane
 
 crds: ## writes crds/ anew from the types in src/api
 	@hack/crds.sh
+
+docs: ## writes docs/sequences.md anew: what becomes of an object in each state when something happens to it
+	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws sequences
 
 clean-cache: ## removes what was built once: control plane, target folders, libclang
 	@. hack/env.sh; echo "removing $$MHSM_CACHE"; rm -rf "$$MHSM_CACHE"

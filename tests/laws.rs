@@ -110,7 +110,7 @@ fn the_table_of_sequences_is_what_the_planner_does() {
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         committed == made,
-        "docs/sequences.md is stale: run `UPDATE_DOCS=1 cargo test --test laws sequences` and read the difference"
+        "docs/sequences.md is stale: run `make docs` (UPDATE_DOCS=1 cargo test --test laws sequences) and read the difference"
     );
 }
 

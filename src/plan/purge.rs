@@ -43,7 +43,7 @@ pub fn retained(o: &Observed, held: &Held, record: &Record, found: &Proxy) -> As
         .any(|purge| on_request(o, held, record, found, purge) == PurgeVerdict::Go);
     if asked || by_clock == PurgeVerdict::Go {
         return Ask {
-            step: Some(begin(found)),
+            step: Some(begin(o, found)),
             wake: None,
             held: None,
         };
@@ -72,10 +72,10 @@ pub fn retained(o: &Observed, held: &Held, record: &Record, found: &Proxy) -> As
     }
 }
 
-fn begin(found: &Proxy) -> Step {
+fn begin(o: &Observed, found: &Proxy) -> Step {
     let status = api::ProxyStatus {
         phase: Some(api::Phase::Destroying),
-        ..found.status.clone()
+        ..status::being_purged(o, found)
     };
     let note = format!("The purge of {} has begun.", found.meta.name);
     Step::told(

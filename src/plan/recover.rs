@@ -29,6 +29,9 @@ pub enum Outcome {
 
 /// Steps 1 and 2 for one Recover: what the rule says of it as things are now.
 pub fn outcome(o: &Observed, recover: &Recover) -> Outcome {
+    if came_back(o, recover) {
+        return Outcome::Complete;
+    }
     let facts = match facts(o, recover) {
         Ok(facts) => facts,
         Err(hold) => return Outcome::Waits(hold),
@@ -44,6 +47,18 @@ pub fn outcome(o: &Observed, recover: &Recover) -> Outcome {
         RecoverVerdict::Wait(refusal) => Outcome::Waits(hold::later(refusal)),
         RecoverVerdict::Fail(refusal) => Outcome::Failed(hold::later(refusal)),
     }
+}
+
+/// It was finished, and what it brought back was deleted anew before it could be told: that deletion is another one (SD-20).
+fn came_back(o: &Observed, recover: &Recover) -> bool {
+    o.standing().is_some_and(|(_, record)| {
+        record
+            .recovered_from
+            .as_ref()
+            .is_some_and(|uid| uid.0 == recover.spec.uid)
+            && record.origin.uid.0 != recover.spec.uid
+            && matches!(record.state, RecordState::Sealing | RecordState::Deleted)
+    })
 }
 
 fn begin(o: &Observed, found: &Proxy, recover: &Recover) -> Outcome {

@@ -97,7 +97,13 @@ pub fn object(o: &Observed, life: &Result<(), &Hold>) -> Option<Step> {
     let object = o.object.as_ref()?;
     let word = match life {
         Err(hold) => Word::held(hold),
-        Ok(()) if object.meta.deleted.is_some() => return None,
+        Ok(()) if object.meta.deleted.is_some() && object.meta.finalizer() => return None,
+        Ok(()) if object.meta.deleted.is_some() => Word {
+            ready: ConditionStatus::False,
+            ..Word::progressing(
+                "It is deleted and can be used no more; it goes when its last finalizer, which is somebody else's, is taken off.",
+            )
+        },
         Ok(()) => Word::ready("It has its material and can be used."),
     };
     let told = told(&word, old_conditions(object), Whom::Object);
@@ -384,7 +390,11 @@ pub fn recover(o: &Observed, recover: &Recover, outcome: &Outcome) -> Option<Ste
         Outcome::Waits(hold) => Word::held(hold),
         Outcome::Complete => Word {
             reason: COMPLETE.into(),
-            ..Word::ready("It is back, with the same material.")
+            ..Word::ready(if was_never_deleted(o, recover) {
+                "It was not deleted, or is live again already: nothing was left to do."
+            } else {
+                "It is back, with the same material."
+            })
         },
         Outcome::Failed(hold) => Word {
             stalled: true,
@@ -416,9 +426,15 @@ pub fn recover(o: &Observed, recover: &Recover, outcome: &Outcome) -> Option<Ste
     })
 }
 
+/// The uid that it asks for is that of what lives.
+fn was_never_deleted(o: &Observed, recover: &Recover) -> bool {
+    let uid = o.object.as_ref().map(|object| object.meta.uid.as_str());
+    uid == Some(recover.spec.uid.as_str())
+}
+
 fn recovered(o: &Observed, recover: &Recover) -> Vec<api::Recovered> {
     let new_uid = o.object.as_ref().map(|object| object.meta.uid.0.clone());
-    let outcome = if new_uid.as_deref() == Some(recover.spec.uid.as_str()) {
+    let outcome = if was_never_deleted(o, recover) {
         api::Outcome::AlreadyLive
     } else {
         api::Outcome::Recovered
@@ -439,6 +455,14 @@ pub fn is_final(conditions: &[Condition]) -> bool {
 }
 
 // ---- a Purge ----
+
+/// What is being purged is not kept any more.
+pub fn being_purged(o: &Observed, found: &Proxy) -> ProxyStatus {
+    let mut next = found.status.clone();
+    let hold = hold::purge_in_progress(found);
+    Word::held(&hold).on(&mut next.conditions, found.meta.generation, o);
+    next
+}
 
 /// The announcement on the proxy.
 pub fn announced(o: &Observed, found: &Proxy) -> ProxyStatus {

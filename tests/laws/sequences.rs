@@ -53,6 +53,7 @@ pub enum Act {
     RecoverHsmWithKeys,
     PurgeHsm,
     HsmGone,
+    HsmAnew,
     DeleteNamespace,
     RetentionOver,
 }
@@ -69,7 +70,7 @@ const STATES: [State; 9] = [
     State::MaterialMissing,
 ];
 
-const ACTS: [Act; 15] = [
+const ACTS: [Act; 16] = [
     Act::Nothing,
     Act::Create,
     Act::CreateTwin,
@@ -83,6 +84,7 @@ const ACTS: [Act; 15] = [
     Act::RecoverHsmWithKeys,
     Act::PurgeHsm,
     Act::HsmGone,
+    Act::HsmAnew,
     Act::DeleteNamespace,
     Act::RetentionOver,
 ];
@@ -122,17 +124,20 @@ impl Act {
             Self::RecoverHsm => "the HSM is deleted and recovered without its deleted keys",
             Self::RecoverHsmWithKeys => "the HSM is deleted and recovered with all keys",
             Self::PurgeHsm => "the HSM is deleted, and a Purge asks for it",
-            Self::HsmGone => "the HSM's tombstone is there, its proxy gone",
+            Self::HsmGone => "the HSM is purged",
+            Self::HsmAnew => "the HSM is purged, then both are created anew",
             Self::DeleteNamespace => "the namespace is deleted",
             Self::RetentionOver => "91 days pass",
         }
     }
 
     fn of(self, kind: Kind) -> bool {
-        use Act::{CreateTwin, DeleteHsm, HsmGone, PurgeHsm, RecoverHsm, RecoverHsmWithKeys};
+        use Act::{
+            CreateTwin, DeleteHsm, HsmAnew, HsmGone, PurgeHsm, RecoverHsm, RecoverHsmWithKeys,
+        };
         let around = matches!(
             self,
-            CreateTwin | DeleteHsm | RecoverHsm | RecoverHsmWithKeys | PurgeHsm | HsmGone
+            CreateTwin | HsmAnew | DeleteHsm | RecoverHsm | RecoverHsmWithKeys | PurgeHsm | HsmGone
         );
         kind == Kind::Key || !around
     }
@@ -357,14 +362,24 @@ fn act(world: &mut World, kind: Kind, act: Act) -> Result<(), String> {
         Act::DeleteHsm | Act::RecoverHsm | Act::RecoverHsmWithKeys | Act::PurgeHsm => {
             around(world, act)?;
         }
-        Act::HsmGone => {
+        Act::HsmGone | Act::HsmAnew => {
             if world.objects.contains_key(&hsm()) {
                 delete(world, &hsm())?;
                 world.settle()?;
             }
             record_becomes(world, &hsm(), RecordState::Tombstone);
-            world.proxies.remove(&hsm());
+            // Its keys' proxies go first, then its own.
+            world.proxies.clear();
             world.tokens.clear();
+            if act == Act::HsmAnew {
+                world.settle()?;
+                create(world, &hsm(), "prod-3", |_| ())?;
+                if world.objects.contains_key(&of) {
+                    delete(world, &of)?;
+                    world.settle()?;
+                }
+                create(world, &of, &format!("{}-3", of.name), |_| ())?;
+            }
         }
         Act::DeleteNamespace => return end_namespace(world),
         Act::RetentionOver => {
@@ -528,7 +543,7 @@ fn sentence(world: &World, of: &Lineage, what: Act) -> String {
 const HEAD: &str = "# Sequences
 
 What becomes of an object in each state when something happens to it, as this version of the operator answers: run by the real planner in a world without a
-cluster (`tests/laws`) until nothing moves any more. Generated: `UPDATE_DOCS=1 cargo test --test laws sequences` writes it anew.
+cluster (`tests/laws`) until nothing moves any more. Generated: `make docs` writes it anew.
 
 Admission refuses some of these acts before they get here (a create under a reserved name, by the webhook): this is what happens where it did not. This version
 carries no purges out, and an HSM's recovery brings back no deleted keys yet. uids are told as `name-1` (made first), `name-2`, `name-3` (made later), `name-again` (recovered).
