@@ -120,3 +120,8 @@ fn sd27_what_is_ready_is_never_in_a_sealed_hsm() {
         assert_eq!(sequences::ready_means_usable(kind), Ok(()));
     }
 }
+
+#[test]
+fn sd17_of_two_resources_that_ask_for_one_key_at_once_exactly_one_gets_it() {
+    assert_eq!(sequences::twins_at_once(), Ok(1));
+}

@@ -41,7 +41,10 @@ pub fn go_on(o: &Observed, object: &Object, record: &Record) -> Move {
         Subject::Key {
             pending: Some(pending),
             ..
-        } => make_version(o, record, pending, RecordState::Live),
+        } => {
+            hold::name_lost(o, object, record)?;
+            make_version(o, record, pending, RecordState::Live)
+        }
         Subject::Key { pending: None, .. } => Err(hold::record_disagrees(
             o,
             "it says creating but names nothing to create",

@@ -342,6 +342,18 @@ pub fn reserved(o: &Observed, object: &Object) -> Check {
         .map_or(Ok(()), |refusal| Err(refused(refusal)))
 }
 
+/// Two resources that ask for one key at once may both have written *creating* before either saw the other: then the one with
+/// the lower record goes on, and what has its material already goes before both (SD-17).
+pub fn name_lost(o: &Observed, object: &Object, record: &Record) -> Check {
+    let goes_first = |other: &&Record| other.state != RecordState::Creating || other.id < record.id;
+    let claims = o.namesakes.iter().filter(goes_first).map(|other| {
+        let purgeable = !other.purge_protection && !o.settings.undeletable;
+        Claim::of(other, beside_hsm(o, other), purgeable)
+    });
+    names::reserved(&names_of(o, object), &object.meta.uid, claims)
+        .map_or(Ok(()), |refusal| Err(refused_until(refusal, LATER)))
+}
+
 /// The names that an object needs.
 pub fn names_of<'a>(o: &'a Observed, object: &'a Object) -> Names<'a> {
     let hsm = o

@@ -4,7 +4,7 @@ use chrono::Duration;
 use managed_hsm_operator::api;
 use managed_hsm_operator::backend::Access;
 use managed_hsm_operator::plan::observed::{Body, Object, Purge, Recover};
-use managed_hsm_operator::plan::{Lineage, ids};
+use managed_hsm_operator::plan::{Lineage, ids, plan};
 use managed_hsm_operator::softdelete::{Kind, RecordState, Uid};
 use serde_json::json;
 
@@ -538,6 +538,37 @@ fn sentence(world: &World, of: &Lineage, what: Act) -> String {
             format!("{place}: `{}` {}", ready.reason, ready.message)
         }
     }
+}
+
+/// Two resources for one key, made at once and carried on in turns: how many become Ready.
+pub fn twins_at_once() -> Result<usize, String> {
+    let mut world = begin(Kind::Key, State::WaitingForHsm)?;
+    create(&mut world, &hsm(), "prod-1", |_| ())?;
+    while world.step(&hsm()) {}
+    let twin = Lineage::new(Kind::Key, "payments", TWIN);
+    create(&mut world, &twin, "twin-1", |body| {
+        if let Body::Key(spec, _) = body {
+            spec.key_name = Some(KEY.to_uppercase());
+        }
+    })?;
+    let both = [lineage(Kind::Key), twin];
+    for _ in 0..MOST_STEPS {
+        // Each looks before the other has done anything.
+        let plans = both.each_ref().map(|of| plan(&world.look(of)).step);
+        for (of, step) in both.iter().zip(&plans) {
+            step.iter().for_each(|step| world.apply(of, &step.effect));
+        }
+        if plans.iter().all(Option::is_none) {
+            let is_ready = |of: &&Lineage| {
+                let object = world.objects.get(of);
+                object.is_some_and(|object| {
+                    api::conditions::is_true(conditions(object), api::conditions::READY)
+                })
+            };
+            return Ok(both.iter().filter(is_ready).count());
+        }
+    }
+    Err("the two never come to rest".into())
 }
 
 const HEAD: &str = "# Sequences
