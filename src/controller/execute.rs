@@ -14,7 +14,7 @@ use crate::backend::{BackendError, HsmBackend, Stored};
 use crate::plan::observed::{Observed, ProxySpec, Refused, Tried};
 use crate::plan::step::{At, Effect};
 use crate::plan::{Lineage, encoding};
-use crate::softdelete::{Kind, Record, RecordId};
+use crate::softdelete::{Kind, Record, RecordId, RecordState};
 
 /// What became of an effect. Whatever it says, the world is looked at again.
 #[derive(Debug)]
@@ -271,6 +271,12 @@ impl Run<'_> {
 
     /// G2: after the write the record is read again; the next look goes by what stands there.
     async fn write_record(&self, generation: u64, record: &Record) -> Outcome {
+        // A new record's precondition, beside its generation: the key name is as free as the look saw it. Held until memory knows the record.
+        let claim =
+            (record.state == RecordState::Creating).then(|| self.context.index.claim_name(record));
+        if matches!(claim, Some(None)) {
+            return Ok(Done::Raced);
+        }
         let stored = Stored {
             id: record.id.0.clone(),
             generation,

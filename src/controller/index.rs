@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::backend::Stored;
 use crate::plan::observed::{Held, Reading};
 use crate::plan::{Lineage, encoding, leaves_strays};
-use crate::softdelete::{Record, RecordId, Subject};
+use crate::softdelete::{Record, RecordId, Subject, arbiter, names};
 
 /// One record, and which backend's ledger it is in.
 #[derive(Clone, Debug)]
@@ -20,6 +20,25 @@ struct Inner {
     entries: HashMap<RecordId, Entry>,
     by_lineage: HashMap<Lineage, BTreeSet<RecordId>>,
     by_hsm: HashMap<RecordId, BTreeSet<RecordId>>,
+    /// Key names whose record is just being written.
+    claims: BTreeSet<Name>,
+}
+
+/// A key's HSM and its name in there, in lower case.
+type Name = (RecordId, String);
+
+/// While it is held nobody else's record gets the key name.
+pub struct NameClaim<'a> {
+    index: &'a Index,
+    name: Option<Name>,
+}
+
+impl Drop for NameClaim<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            self.index.lock().claims.remove(name);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -99,6 +118,30 @@ impl Index {
             .collect()
     }
 
+    /// The key name of a record that is about to be written first. None: since it was looked at, another key's record has got the name, or is just getting it.
+    pub fn claim_name(&self, record: &Record) -> Option<NameClaim<'_>> {
+        let name = match &record.subject {
+            Subject::Key { hsm, key_name, .. } => {
+                Some((hsm.clone(), key_name.to_ascii_lowercase()))
+            }
+            Subject::Hsm { .. } => None,
+        };
+        if let Some(wanted) = &name {
+            let mut inner = self.lock();
+            let has_it = |other: &Record| {
+                matches!(&other.subject, Subject::Key { key_name, .. } if names::same_key_name(key_name, &wanted.1))
+                    && other.id != record.id
+                    && arbiter::holds_names(other.state)
+            };
+            let keys = inner.by_hsm.get(&wanted.0).into_iter().flatten();
+            let mut records = keys.filter_map(|id| inner.entries.get(id)?.held.record());
+            if records.any(has_it) || !inner.claims.insert(wanted.clone()) {
+                return None;
+            }
+        }
+        Some(NameClaim { index: self, name })
+    }
+
     /// All keys that were ever made in one HSM.
     pub fn keys_of(&self, hsm: &RecordId) -> Vec<Entry> {
         let inner = self.lock();
@@ -130,5 +173,73 @@ impl Index {
     /// Each change leaves the maps consistent, so a lock that a panic left behind is still good.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::softdelete::record::Algorithm;
+    use crate::softdelete::{Origin, RecordState};
+
+    fn key(id: &str, name: &str, key_name: &str, state: RecordState) -> Record {
+        Record {
+            id: RecordId(id.into()),
+            cluster: "cluster".into(),
+            state,
+            origin: Origin {
+                namespace: "ns".into(),
+                namespace_uid: "ns-uid".into(),
+                name: name.into(),
+                uid: id.into(),
+            },
+            recovered_from: None,
+            subject: Subject::Key {
+                hsm: RecordId("hsm".into()),
+                hsm_name: "safe".into(),
+                key_name: key_name.into(),
+                algorithm: Algorithm::Ec("P-256".into()),
+                versions: Vec::new(),
+                pending: None,
+            },
+            retention_days: 90,
+            soft_delete: true,
+            purge_protection: false,
+            dates: None,
+            requesters: Vec::new(),
+            destroyed: None,
+        }
+    }
+
+    fn noted(index: &Index, record: Record) {
+        let held = Held {
+            id: record.id.clone(),
+            generation: 1,
+            reading: Reading::One(Box::new(record)),
+        };
+        index.note("default", held);
+    }
+
+    #[test]
+    fn sd17_a_key_name_is_claimed_by_one_at_a_time_whatever_its_case() {
+        let index = Index::default();
+        let (one, two) = (
+            key("1", "one", "Wanted", RecordState::Creating),
+            key("2", "two", "wANTED", RecordState::Creating),
+        );
+        let claim = index.claim_name(&one).expect("it is free");
+        assert!(index.claim_name(&two).is_none(), "just being written");
+        drop(claim);
+        drop(index.claim_name(&two).expect("the first was not written"));
+
+        noted(&index, one.clone());
+        assert!(index.claim_name(&two).is_none(), "the first has it");
+        assert!(index.claim_name(&one).is_some(), "its own is no hindrance");
+        let gone = Record {
+            state: RecordState::Tombstone,
+            ..one
+        };
+        noted(&index, gone);
+        assert!(index.claim_name(&two).is_some(), "free again");
     }
 }
