@@ -19,9 +19,9 @@ async fn sd20_a_quota_in_the_way_makes_the_recover_wait_and_the_proxy_stays_reta
                 &manifest("HsmKey", "tried", EC),
             )
             .await;
-        match tried.success {
-            true => Err("it was let through".to_owned()),
-            false => Ok(()),
+        match tried.stderr.contains("exceeded quota") {
+            true => Ok(()),
+            false => Err(format!("{}{}", tried.stdout, tried.stderr)),
         }
     })
     .await;
