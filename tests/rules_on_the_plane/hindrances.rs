@@ -12,6 +12,19 @@ async fn sd20_a_quota_in_the_way_makes_the_recover_wait_and_the_proxy_stays_reta
     let proxy = scene.deleted(KEY, "signing").await;
     let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {count/hsmkeys.managedhsm.dev: '0'}}\n";
     scene.apply(quota).await;
+    // The controller that counts finds new kinds only now and then.
+    let none = r#"{"count/hsmkeys.managedhsm.dev":"0"}"#;
+    let counted = format!(r#"{{"status":{{"hard":{none},"used":{none}}}}}"#);
+    let patch = [
+        "patch",
+        "resourcequota",
+        "none",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &counted,
+    ];
+    scene.kubectl(&patch, "").await.ok();
     testplane::eventually("the quota counts", Duration::from_secs(30), async || {
         let tried = scene
             .kubectl(
