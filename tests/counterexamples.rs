@@ -131,11 +131,15 @@ async fn a_sealer_pauses_in_its_look(after: Option<Method>, method: Method, effe
     stage.life.deleted(Kind::Key, &uid).await;
     stage.life.start_recover(Kind::Key, &uid).await;
     unsealing.reached().await;
-    let looked = stage.stops.seen(&stage.life.lineage(Kind::Key)).len();
+    // Should it destroy anything now, it does not mend that itself.
+    let destroyed = stage
+        .stops
+        .stop(&key, When::After, Which::Named("Destroy", 1));
+    let looked = stage.stops.seen(&key).len();
     go_on.send(()).expect("it stands there");
     // It has decided by then, on whatever it saw.
     testplane::eventually("the first operator goes on", operator::SOON, async || {
-        let seen = stage.stops.seen(&stage.life.lineage(Kind::Key));
+        let seen = stage.stops.seen(&key);
         if seen.len() > looked && seen.iter().skip(looked).all(|seen| seen.outcome.is_some()) {
             Ok(())
         } else {
@@ -145,6 +149,7 @@ async fn a_sealer_pauses_in_its_look(after: Option<Method>, method: Method, effe
     .await;
     unsealing.release();
     stage.life.recovered(Kind::Key).await;
+    destroyed.release();
     assert_eq!(stage.life.identities(), made);
     drop(second);
 }
@@ -298,6 +303,28 @@ impl Stage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_create_at_once_make_one_key() {
+    let stage = empty_stage().await;
+    let late = stage.before("WriteRecord", 1);
+    stage.life.apply_both().await;
+    late.reached().await;
+    let second = stage.second(&Stops::default()).await;
+    stage.life.create().await;
+    let made = stage.life.identities();
+    late.release();
+    testplane::eventually("it was told so", operator::SOON, async || {
+        match stage.outcome_of_last("WriteRecord") {
+            Some("raced") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!(stage.life.identities(), made);
+    assert_eq!(stage.life.records().len(), 2, "the HSM's and the key's");
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_generated_late_is_swept_and_what_is_recorded_stays() {
     let stage = empty_stage().await;
     let late = stage.before("Generate", 1);
     stage.life.apply_both().await;
