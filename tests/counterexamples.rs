@@ -1,5 +1,6 @@
 //! The shortest ways to lose a key, one for each rule of the protocols (`safety`: what happens without): driven step by step.
-//! Each test fails when its rule is taken out.
+//! Each was seen to fail without its rule, but two: G1's order is guarded by the proxy's generation as well, and a recovery out of
+//! *sealing* by the record's lawful edges.
 
 mod lives;
 mod operator;
