@@ -1,0 +1,139 @@
+//! The HSM around a key.
+
+use super::*;
+
+/// The key's HSM can be used now (G6: its record is *live* and its object does not terminate).
+pub fn hsm_not_open(o: &Observed) -> Check {
+    match (o.lineage.kind, &o.hsm) {
+        (Kind::Hsm, _) => Ok(()),
+        (Kind::Key, Some(hsm)) => hsm_open(o, hsm),
+        (Kind::Key, None) => Err(missing(o)),
+    }
+}
+
+pub(super) fn hsm_open(o: &Observed, hsm: &Hsm) -> Check {
+    let state = hsm.record.as_ref().map(|(_, record)| record.state);
+    match (state, now(o, hsm).refusal()) {
+        (_, None) => Ok(()),
+        (Some(RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned), _) => {
+            let uid = hsm
+                .record
+                .as_ref()
+                .map(|(_, record)| record.origin.uid.clone());
+            Err(refused(Refusal::MaterialDestroyed {
+                uid: uid.unwrap_or_default(),
+            }))
+        }
+        (Some(RecordState::Creating | RecordState::Live) | None, Some(_))
+            if hsm.object.is_some() =>
+        {
+            Err(progress(format!(
+                "The ManagedHsm {} is not ready yet; this goes on by itself when it is.",
+                hsm.name
+            )))
+        }
+        (
+            _,
+            Some(
+                refusal @ Refusal::HsmDeleted {
+                    recovering: true, ..
+                },
+            ),
+        ) => Err(refused_until(refusal, SOON)),
+        (_, Some(refusal)) => Err(refused_until(refusal, LATER)),
+    }
+}
+
+/// The HSM around a key, in the rules' words.
+pub fn hsm_now(o: &Observed) -> Option<HsmNow> {
+    o.hsm.as_ref().map(|hsm| now(o, hsm))
+}
+
+fn now(o: &Observed, hsm: &Hsm) -> HsmNow {
+    if hsm.is_live() {
+        return HsmNow::Live;
+    }
+    let recovering = hsm.proxy.as_ref().is_some_and(|found| found.recovering);
+    match (hsm.record.as_ref().map(|(_, record)| record), &hsm.proxy) {
+        (Some(record), _) => HsmNow::SoftDeleted {
+            hsm: deleted(o, record),
+            recovering: recovering || record.state == RecordState::Opening,
+        },
+        (None, Some(found)) => HsmNow::SoftDeleted {
+            hsm: Deleted {
+                kind: Kind::Hsm,
+                origin: found.origin.clone(),
+                purge_time: found.purge_time,
+                purgeable: false,
+            },
+            recovering,
+        },
+        (None, None) => HsmNow::NotFound {
+            name: hsm.name.clone(),
+        },
+    }
+}
+
+/// As a record alone tells it.
+fn deleted(o: &Observed, record: &Record) -> Deleted {
+    Deleted {
+        kind: record.kind(),
+        origin: record.origin.clone(),
+        purge_time: record.dates.and_then(|dates| dates.scheduled_purge_time),
+        purgeable: !record.purge_protection && !o.settings.undeletable,
+    }
+}
+
+/// A key's record as it reads beside its HSM's (SD-26).
+pub fn beside_hsm(o: &Observed, record: &Record) -> RecordState {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    hsm.map_or(record.state, |(_, hsm)| {
+        arbiter::state_in_hsm(record.state, hsm.state)
+    })
+}
+
+/// The key's HSM is under its own seal: no delete in it waits (SD-27).
+pub fn hsm_is_sealed(o: &Observed) -> bool {
+    let state = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record.state);
+    o.lineage.kind == Kind::Key && matches!(state, Some(RecordState::Deleted))
+}
+
+/// The key's HSM is being destroyed, which is not proved yet: no object in it goes before its tombstone is there (SD-26).
+pub fn hsm_being_destroyed(o: &Observed) -> Check {
+    let hsm = o.hsm.as_ref();
+    let state = hsm
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record.state);
+    match (hsm, state) {
+        (Some(hsm), Some(RecordState::Destroying)) => Err(refused_until(
+            Refusal::PurgeInProgress {
+                proxy: names::proxy_name(&o.lineage.namespace, &hsm.name),
+            },
+            SOON,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The key's HSM is being sealed or opened: a key's own seal waits for the end of it.
+pub fn hsm_seal_under_way(o: &Observed) -> Check {
+    let state = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref())
+        .map(|(_, record)| record.state);
+    match state {
+        Some(RecordState::Sealing | RecordState::Opening) => Err(progress(
+            "The key's HSM is changing its state; this goes on by itself after it.".into(),
+        )),
+        Some(RecordState::Deleted) => Err(hsm_not_open(o).err().unwrap_or_else(|| unavailable(o))),
+        Some(RecordState::Destroying | RecordState::Tombstone | RecordState::Abandoned) => {
+            Err(hsm_not_open(o).err().unwrap_or_else(|| unavailable(o)))
+        }
+        Some(RecordState::Creating | RecordState::Live) | None => Ok(()),
+    }
+}

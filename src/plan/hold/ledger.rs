@@ -1,0 +1,155 @@
+//! Records and material that cannot be gone by.
+
+use super::*;
+
+/// Nothing is judged, let alone written, on records that say different things, or that nobody can read.
+pub fn unreadable(o: &Observed) -> Check {
+    if o.material == Material::UnknownBackend {
+        return Err(refused(Refusal::BackendUnknown {
+            backend: o.backend.clone(),
+        }));
+    }
+    if matches!(o.material, Material::NoLedger(_)) {
+        return Err(unavailable(o));
+    }
+    o.records.iter().try_for_each(|held| match &held.reading {
+        Reading::Disagree => Err(disagrees(
+            held,
+            "different records of one generation stand".into(),
+        )),
+        Reading::Unknown(version) => Err(disagrees(
+            held,
+            format!(
+                "it is written in the encoding version {version}, which this operator does not know"
+            ),
+        )),
+        Reading::One(record) if record.cluster != o.settings.cluster => {
+            Err(refused(Refusal::ForeignMaterial {
+                cluster: record.cluster.clone(),
+            }))
+        }
+        Reading::One(_) => store_is_old(o, held),
+    })
+}
+
+/// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed.
+pub fn store_is_old(o: &Observed, held: &Held) -> Check {
+    let by_object = o
+        .object
+        .as_ref()
+        .filter(|object| {
+            held.record()
+                .is_some_and(|record| record.origin.uid == object.meta.uid)
+        })
+        .and_then(translate::shown_generation);
+    let of_proxy = |proxy: &&Proxy| {
+        held.record()
+            .is_some_and(|record| proxy.is_of(&record.origin.uid))
+    };
+    let by_proxy = o
+        .proxy
+        .as_ref()
+        .filter(of_proxy)
+        .and_then(|proxy| proxy.status.record_generation)
+        .and_then(|shown| u64::try_from(shown).ok());
+    if arbiter::store_is_old(held.generation, [by_object, by_proxy]) {
+        return Err(disagrees(
+            held,
+            format!(
+                "it has generation {}, while the cluster has seen a later one",
+                held.generation
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn disagrees(held: &Held, why: String) -> Hold {
+    refused_until(
+        Refusal::RecordDisagrees {
+            record: held.id.0.clone(),
+            why,
+        },
+        LATER,
+    )
+}
+
+pub fn record_disagrees(o: &Observed, why: &str) -> Hold {
+    let record = o
+        .standing()
+        .map(|(held, _)| held.id.0.clone())
+        .unwrap_or_default();
+    refused_until(
+        Refusal::RecordDisagrees {
+            record,
+            why: why.to_owned(),
+        },
+        LATER,
+    )
+}
+
+pub fn missing(o: &Observed) -> Hold {
+    refused_until(
+        Refusal::MaterialMissing {
+            backend: o.backend.clone(),
+        },
+        LATER,
+    )
+}
+
+pub fn unavailable(o: &Observed) -> Hold {
+    refused_until(
+        Refusal::BackendUnavailable {
+            backend: o.backend.clone(),
+        },
+        SOON,
+    )
+}
+
+/// Why the material could not be looked at.
+pub fn no_material_seen(o: &Observed, material: &Material) -> Hold {
+    match material {
+        Material::Unavailable(_) | Material::NoLedger(_) => unavailable(o),
+        Material::UnknownBackend => refused(Refusal::BackendUnknown {
+            backend: o.backend.clone(),
+        }),
+        Material::Sealed => hsm_not_open(o).err().unwrap_or_else(|| unavailable(o)),
+        Material::NoToken | Material::Token(_) | Material::Objects(_) | Material::NotLooked => {
+            missing(o)
+        }
+    }
+}
+
+/// What the backend refused for good in this pass.
+pub fn refused_backend(o: &Observed) -> Check {
+    let Some(seen) = o
+        .refused
+        .as_ref()
+        .filter(|seen| seen.what == Tried::Backend)
+    else {
+        return Ok(());
+    };
+    Err(if seen.full {
+        refused_until(
+            Refusal::BackendFull {
+                backend: o.backend.clone(),
+            },
+            LATER,
+        )
+    } else if seen.unsupported {
+        refused_until(
+            Refusal::MechanismNotSupported {
+                backend: o.backend.clone(),
+                mechanism: seen.why.clone(),
+            },
+            LATER,
+        )
+    } else {
+        unavailable(o)
+    })
+}
+
+/// No object has any of the key's ids.
+pub fn no_object_at_all(o: &Observed) -> bool {
+    matches!(&o.material, Material::Objects(found) if found.is_empty())
+}

@@ -1,0 +1,134 @@
+//! A proxy's status.
+
+use super::*;
+
+/// What holds now for a soft-deleted object.
+pub fn proxy(
+    o: &Observed,
+    found: &Proxy,
+    held: Option<&Held>,
+    hold: Option<&Refusal>,
+) -> ProxyStatus {
+    let mut next = found.status.clone();
+    next.observed_generation = found.meta.generation;
+    let record = held.and_then(Held::record);
+    if let (Some(held), Some(record)) = (held, record) {
+        next.record_generation = i64::try_from(held.generation).ok();
+        next.recovery_level = Some(level(o, record));
+        next.purge_protection = Some(protected(o, record));
+    }
+    next.purge_time = purge_time(o, found, record).map(Into::into);
+    Word::ready("It is kept, and can be recovered.").on(
+        &mut next.conditions,
+        found.meta.generation,
+        o,
+    );
+    match hold {
+        Some(refusal) => {
+            let state = ConditionState::new(
+                conditions::PURGE_HELD,
+                ConditionStatus::True,
+                refusal.reason().as_str(),
+                refusal.to_string(),
+                Some(found.meta.generation),
+            );
+            conditions::set(&mut next.conditions, state, o.now.into());
+        }
+        None => conditions::remove(&mut next.conditions, conditions::PURGE_HELD),
+    }
+    let snapshot = match &found.spec {
+        ProxySpec::Hsm(spec) => &spec.snapshot,
+        ProxySpec::Key(spec) => &spec.snapshot,
+    };
+    if snapshot.is_none() {
+        let message = "Labels, annotations and field owners are not known any more: the fixed fields, the switches and the material come back.";
+        conditions::set(
+            &mut next.conditions,
+            ConditionState::new(
+                SNAPSHOT_INCOMPLETE,
+                ConditionStatus::True,
+                SNAPSHOT_INCOMPLETE,
+                message,
+                Some(found.meta.generation),
+            ),
+            o.now.into(),
+        );
+    }
+    next
+}
+
+/// The later of the proxy's date and the record's; of a key in a deleted HSM, the HSM's (`retention::date_in_hsm`).
+fn purge_time(
+    o: &Observed,
+    found: &Proxy,
+    record: Option<&Record>,
+) -> Option<chrono::DateTime<chrono::Utc>> {
+    let own = scheduled(record).max(translate::dates(found).scheduled_purge_time);
+    let soft_delete = record.is_none_or(|record| record.soft_delete);
+    retention::date_in_hsm(retention::purge_date(own, soft_delete), hsm_fate(o))
+        .and_then(PurgeDate::time)
+}
+
+fn scheduled(record: Option<&Record>) -> Option<chrono::DateTime<chrono::Utc>> {
+    record
+        .and_then(|record| record.dates)
+        .and_then(|dates| dates.scheduled_purge_time)
+}
+
+fn hsm_fate(o: &Observed) -> HsmFate {
+    let Some((hsm, (_, record))) = o
+        .hsm
+        .as_ref()
+        .and_then(|hsm| hsm.record.as_ref().map(|record| (hsm, record)))
+    else {
+        return HsmFate::Live;
+    };
+    match record.state {
+        RecordState::Creating | RecordState::Live => HsmFate::Live,
+        RecordState::Sealing
+        | RecordState::Deleted
+        | RecordState::Opening
+        | RecordState::Destroying => {
+            let shown = hsm.proxy.as_ref().and_then(|found| found.purge_time);
+            let date = scheduled(Some(record)).max(shown);
+            HsmFate::SoftDeleted(retention::purge_date(date, record.soft_delete))
+        }
+        RecordState::Tombstone | RecordState::Abandoned => HsmFate::Purged,
+    }
+}
+
+/// By anything that can be seen from this lineage (`protection::protector`).
+fn protected(o: &Observed, record: &Record) -> bool {
+    protector(&purge::protections(o, record)).is_some()
+}
+
+/// In the API's words (SD-16).
+pub fn level(o: &Observed, record: &Record) -> api::RecoveryLevel {
+    let facts = LevelFacts {
+        soft_delete: record.soft_delete,
+        retention_days: record.retention_days,
+        protected: protected(o, record),
+        undeletable: o.settings.undeletable,
+    };
+    match recovery_level(facts) {
+        RecoveryLevel::Purgeable => api::RecoveryLevel::Purgeable,
+        RecoveryLevel::RecoverablePurgeable => api::RecoveryLevel::RecoverablePurgeable,
+        RecoveryLevel::Recoverable => api::RecoveryLevel::Recoverable,
+        RecoveryLevel::RecoverableProtectedSubscription => {
+            api::RecoveryLevel::RecoverableProtectedSubscription
+        }
+        RecoveryLevel::CustomizedRecoverablePurgeable => {
+            api::RecoveryLevel::CustomizedRecoverablePurgeable
+        }
+        RecoveryLevel::CustomizedRecoverable => api::RecoveryLevel::CustomizedRecoverable,
+        RecoveryLevel::CustomizedRecoverableProtectedSubscription => {
+            api::RecoveryLevel::CustomizedRecoverableProtectedSubscription
+        }
+    }
+}
+
+/// Said only where it is not 24 hours.
+pub fn day_length(o: &Observed) -> Option<String> {
+    (o.settings.day != crate::softdelete::retention::DAY)
+        .then(|| format!("{}s", o.settings.day.num_seconds()))
+}
