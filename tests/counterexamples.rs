@@ -444,3 +444,77 @@ async fn a_proxy_is_deleted_as_it_was_seen_and_no_later_one() {
     assert_eq!(stage.life.identities(), made);
     drop(second);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_saw_the_cluster_before_the_ledger_seals_nothing_that_is_live_again() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let key = stage.life.lineage(Kind::Key);
+    let written = stage
+        .stops
+        .stop(&key, When::After, Which::Named("CreateProxy", 1));
+    let uid = stage.life.uid(Kind::Key).await;
+    stage.life.start_delete(Kind::Key).await;
+    written.reached().await;
+    let (standing, go_on) = stage.block(None, Method::Read);
+    written.release();
+    standing.await.expect("the first stands before the ledger");
+    // A look that had the cluster's side already would hold a terminating object and a retained proxy.
+    let second = stage.second(&Stops::default()).await;
+    stage.life.deleted(Kind::Key, &uid).await;
+    stage.life.recover(Kind::Key, &uid).await;
+    let live = stage.life.record(Kind::Key);
+    let looked = stage.stops.seen(&key).len();
+    go_on.send(()).expect("it stands there");
+    drop(second);
+    // The first goes on alone, and has nothing to do: what it is asked next shows that it is past its look.
+    let again = stage.life.uid(Kind::Key).await;
+    assert_eq!(stage.life.record(Kind::Key), live);
+    stage.life.delete(Kind::Key).await;
+    let seen = stage.stops.seen(&key);
+    let next = seen.get(looked).map(|seen| seen.effect);
+    assert_eq!(next, Some("CreateProxy"), "{seen:?}");
+    assert_ne!(again, uid);
+    assert_eq!(stage.life.identities(), made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_and_the_deletion_of_its_object_do_not_wait_for_each_other() {
+    let stage = stage().await;
+    let made = stage.life.identities();
+    let uid = stage.life.delete(Kind::Key).await;
+    let made_again = stage.stops.stop(
+        &stage.life.lineage(Kind::Key),
+        When::After,
+        Which::Named("CreateObject", 1),
+    );
+    stage.life.start_recover(Kind::Key, &uid).await;
+    made_again.reached().await;
+    // The proxy says Recovering, and no new uid yet; the object holds our finalizer.
+    let in_between = stage.life.uid(Kind::Key).await;
+    stage.life.start_delete(Kind::Key).await;
+    made_again.release();
+    stage.life.recovered(Kind::Key).await;
+    assert_ne!(stage.life.uid(Kind::Key).await, in_between);
+    assert_eq!(stage.life.identities(), made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_labelled_live_before_its_record_says_that_it_exists() {
+    use managed_hsm_operator::backend::Mark;
+    let stage = empty_stage().await;
+    let recorded = stage.before("WriteRecord", 2);
+    let labelled = stage.before("Publish", 1);
+    stage.life.apply_both().await;
+    recorded.reached().await;
+    let marks = |life: &Life| -> Vec<Mark> { life.material().iter().map(|one| one.mark).collect() };
+    assert_eq!(marks(&stage.life), [Mark::Pending, Mark::Pending]);
+    recorded.release();
+    labelled.reached().await;
+    let state = stage.life.record(Kind::Key).map(|(_, record)| record.state);
+    assert_eq!(state, Some(RecordState::Live));
+    assert_eq!(marks(&stage.life), [Mark::Pending, Mark::Pending]);
+    labelled.release();
+    stage.life.create().await;
+    assert_eq!(marks(&stage.life), [Mark::Live, Mark::Live]);
+}
