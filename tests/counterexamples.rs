@@ -1,6 +1,6 @@
 //! The shortest ways to lose a key, one for each rule of the protocols (`safety`: what happens without): driven step by step.
-//! Each was seen to fail without its rule, but two: G1's order is guarded by the proxy's generation as well, and a recovery out of
-//! *sealing* by the record's lawful edges.
+//! Each was seen to fail without its rule, but three, which a second guard holds as well: G1's order the proxy's generation, a
+//! recovery out of *sealing* the record's lawful edges, the cluster before the ledger the preconditions of every write.
 
 mod lives;
 mod operator;
