@@ -90,7 +90,7 @@ fn sd19_an_object_is_made_again_only_in_its_own_recovery() {
 }
 
 #[test]
-fn a_wake_up_is_never_later_than_a_day() {
+fn a_wake_up_is_never_later_than_a_day_nor_than_what_is_due_next() {
     holds("wake");
 }
 

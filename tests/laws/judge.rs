@@ -859,12 +859,41 @@ pub fn makes_an_object_again_only_in_its_recovery(o: &Observed, plan: &Plan) -> 
 
 // ---- waking ----
 
-/// A wake-up is never later than a day, and where nothing is to be done there is one.
-pub fn wakes_within_a_day(_: &Observed, plan: &Plan) -> Verdict {
+/// A wake-up is never later than a day, nor than the next thing due of a retained proxy; and where nothing is to be done there is one.
+pub fn wakes_in_time(o: &Observed, plan: &Plan) -> Verdict {
     let day = std::time::Duration::from_secs(86_400);
     match (&plan.step, plan.wake) {
         (Some(_), None) => Ok(()),
-        (_, Some(wake)) => check(wake <= day, "later than a day"),
+        (_, Some(wake)) => {
+            let latest = next_due(o).map_or(day, |due| due.min(day));
+            check(wake <= latest, "later than a day, or than what is due next")
+        }
         (None, None) => Err("neither a step nor a wake-up".into()),
     }
+}
+
+/// How long until the announcement or the purge of a retained proxy that this look may purge; nothing if that is past already, and held.
+fn next_due(o: &Observed) -> Option<std::time::Duration> {
+    use managed_hsm_operator::plan::observed::ProxySpec;
+    use managed_hsm_operator::softdelete::retention::{announcement_time, earliest_purge};
+    let found = o
+        .proxy
+        .as_ref()
+        .filter(|found| o.purging.looked && found.status.phase.is_none())?;
+    let (_, record) = o.standing()?;
+    let settled = record.state == RecordState::Deleted && found.is_of(&record.origin.uid);
+    let in_proxy = match &found.spec {
+        ProxySpec::Hsm(spec) => spec.scheduled_purge_time,
+        ProxySpec::Key(spec) => spec.scheduled_purge_time,
+    };
+    let recorded = record.dates.and_then(|dates| dates.scheduled_purge_time);
+    let date = in_proxy
+        .map(|time| time.utc())
+        .max(recorded)
+        .filter(|_| settled)?;
+    let due = match found.status.announced_at {
+        None => announcement_time(date, o.settings.day),
+        Some(at) => earliest_purge(date, at.utc(), o.settings.day),
+    };
+    (due - o.now).to_std().ok().filter(|wait| !wait.is_zero())
 }

@@ -33,7 +33,7 @@ const LAWS: &[(&str, Law)] = &[
         "sd19_again",
         judge::makes_an_object_again_only_in_its_recovery,
     ),
-    ("wake", judge::wakes_within_a_day),
+    ("wake", judge::wakes_in_time),
     ("settles", settles),
 ];
 
