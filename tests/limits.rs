@@ -5,7 +5,7 @@ mod operator;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
-use operator::{Operator, condition, gone, until};
+use operator::{Build, Operator, condition, gone, until};
 use testplane::{Options, borrow};
 
 const HSM: Watched = Watched::Object(Kind::Hsm);
@@ -142,4 +142,93 @@ async fn sd23_a_purge_destroys_nothing_in_this_version_and_says_how_it_goes_on()
         "",
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd28_what_is_in_a_backend_that_is_configured_no_more_can_be_deleted_and_comes_back_with_it()
+ {
+    let plane = borrow(Options::default()).await;
+    let store = MemoryBackend::new();
+    let operator = Operator::start(&plane, store.clone()).await;
+    let ns = plane.namespace("attic").await;
+    let both = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: ManagedHsm, metadata: {{name: safe, namespace: {ns}}}, spec: {{}}}}
+---
+{{apiVersion: managedhsm.dev/v1alpha1, kind: HsmKey, metadata: {{name: signing, namespace: {ns}}}, spec: {{hsm: safe, keyType: EC, curve: P-256}}}}
+"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &both).await.ok();
+    let made = until(
+        &plane,
+        Watched::Object(Kind::Key),
+        Some(&ns),
+        "signing",
+        "Ready",
+        "True",
+        "",
+    )
+    .await;
+    let uid = made.metadata.uid.clone().expect("a uid");
+    operator.crash().await;
+
+    let mut without = Build::new(&plane, MemoryBackend::new()).await;
+    let other = without.backends.remove("default").expect("it is there");
+    without.backends.insert("other".into(), other);
+    let operator = without.start().await;
+    until(
+        &plane,
+        Watched::Object(Kind::Key),
+        Some(&ns),
+        "signing",
+        "Ready",
+        "False",
+        "BackendUnknown",
+    )
+    .await;
+    plane
+        .kubectl(
+            &["delete", "hsmkey", "signing", "-n", &ns, "--timeout=30s"],
+            "",
+        )
+        .await
+        .ok();
+    gone(&plane, Watched::Object(Kind::Key), Some(&ns), "signing").await;
+    let proxy = format!("{ns}.signing");
+    let kept = operator::get(&plane, Watched::Proxy(Kind::Key), None, &proxy)
+        .await
+        .expect("its proxy");
+    assert_eq!(kept.data["spec"]["origin"]["uid"], uid);
+    operator.crash().await;
+
+    // The backend is configured again: what was deleted meanwhile is sealed, and comes back as the same.
+    let _again = Operator::start(&plane, store).await;
+    until(&plane, HSM, Some(&ns), "safe", "Ready", "True", "").await;
+    let recover = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: Recover, metadata: {{name: back, namespace: {ns}}}, spec: {{kind: HsmKey, name: signing, uid: {uid}}}}}"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &recover).await.ok();
+    until(
+        &plane,
+        Watched::Recover,
+        Some(&ns),
+        "back",
+        "Complete",
+        "True",
+        "",
+    )
+    .await;
+    let back = until(
+        &plane,
+        Watched::Object(Kind::Key),
+        Some(&ns),
+        "signing",
+        "Ready",
+        "True",
+        "",
+    )
+    .await;
+    assert_eq!(
+        back.data["status"]["versions"],
+        made.data["status"]["versions"]
+    );
 }

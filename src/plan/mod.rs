@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::api;
 use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::{Record, RecordState, Subject};
-use observed::{Held, Object, Proxy};
+use observed::{Held, Material, Object, Proxy};
 use recover::Outcome;
 use step::{Hold, Move, act};
 
@@ -166,6 +166,10 @@ fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) ->
 
 /// The one place that says which protocol a lineage is in: the highest record decides (`safety`) (SD-01).
 fn life(o: &Observed) -> Move {
+    // A backend that is not configured any more counts as material that is missing: no delete waits for it (SD-28).
+    if o.material == Material::UnknownBackend && o.records.is_empty() && o.alive().is_none() {
+        return seal::without_record(o);
+    }
     hold::unreadable(o)?;
     let Some((held, record)) = o.standing() else {
         return match gone_for_good(o)? {

@@ -488,14 +488,27 @@ pub fn follows_the_record(o: &Observed, plan: &Plan) -> Verdict {
 }
 
 /// I6: where records disagree, are unknown, foreign or old, nothing is written but what the live object and its Recovers are told about it.
+/// Where no backend is configured that could hold any, an object on its way out leaves its proxy and goes (SD-28).
 pub fn writes_nothing_in_doubt(o: &Observed, plan: &Plan) -> Verdict {
-    if !in_doubt(o) {
+    if !in_doubt(o) || leaves_without_backend(o, plan) {
         return Ok(());
     }
     match effect(plan) {
         None | Some(Effect::ShowHsm(..) | Effect::ShowKey(..) | Effect::ShowRecover(..)) => Ok(()),
         Some(other) => Err(format!("{other:?}")),
     }
+}
+
+fn leaves_without_backend(o: &Observed, plan: &Plan) -> bool {
+    let terminating = o
+        .object
+        .as_ref()
+        .is_some_and(|object| object.meta.deleted.is_some());
+    let leaves = matches!(
+        effect(plan),
+        Some(Effect::CreateProxy(_) | Effect::RemoveFinalizer(..))
+    );
+    o.material == Material::UnknownBackend && o.records.is_empty() && terminating && leaves
 }
 
 fn in_doubt(o: &Observed) -> bool {
