@@ -518,3 +518,95 @@ async fn nothing_is_labelled_live_before_its_record_says_that_it_exists() {
     stage.life.create().await;
     assert_eq!(marks(&stage.life), [Mark::Live, Mark::Live]);
 }
+
+/// One thing that a look, or a step, does about the key.
+#[derive(Clone, Debug, PartialEq)]
+enum Deed {
+    Handles,
+    Record(String),
+    Object,
+    Change,
+}
+
+/// Watches what goes to the API server about the key, and what to the backend.
+fn watched(
+    through: kube::Client,
+    backend: &MemoryBackend,
+) -> (kube::Client, std::sync::Arc<Mutex<Vec<Deed>>>) {
+    use kube::client::Body;
+    let log = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let calls = log.clone();
+    backend.observe(move |call| {
+        let deed = match call.method {
+            Method::Objects => Deed::Handles,
+            Method::Read => Deed::Record(call.subject.clone()),
+            Method::Write | Method::Generate | Method::Publish | Method::Copy | Method::Destroy => {
+                Deed::Change
+            }
+            _ => return,
+        };
+        calls.lock().expect("no test panics in here").push(deed);
+    });
+    let requests = log.clone();
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let path = request.uri().path();
+        let deed = match request.method() == http::Method::GET {
+            true if path.ends_with(&format!("/hsmkeys/{KEY}")) => Some(Deed::Object),
+            false if path.contains("hsmkeys") => Some(Deed::Change),
+            true | false => None,
+        };
+        requests
+            .lock()
+            .expect("no test panics in here")
+            .extend(deed);
+        let through = through.clone();
+        async move { through.send(request).await }
+    });
+    (kube::Client::new(service, "default"), log)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_each_look_takes_the_handles_then_the_record_then_the_object() {
+    let plane = borrow(Options::default()).await;
+    let backend = MemoryBackend::new();
+    let mut build = operator::Build::new(&plane, backend.clone()).await;
+    let (client, log) = watched(plane.client().await, &backend);
+    build.client = client;
+    let _operator = build.start().await;
+    let life = Life::new(&plane.client().await, "order", &backend, lives::ec()).await;
+    life.create().await;
+    let uid = life.delete(Kind::Key).await;
+    life.recover(Kind::Key, &uid).await;
+
+    let id = life.record(Kind::Key).expect("its record").1.id.0;
+    let log = log.lock().expect("no test panics in here").clone();
+    let mut looks = 0;
+    for (place, _) in log
+        .iter()
+        .enumerate()
+        .filter(|(_, deed)| **deed == Deed::Object)
+    {
+        let before = &log[..place];
+        let last = |wanted: &dyn Fn(&Deed) -> bool| before.iter().rposition(wanted);
+        let record = last(&|deed| matches!(deed, Deed::Record(of) if of.contains(&id)));
+        let handles = last(&|deed| *deed == Deed::Handles);
+        let change = last(&|deed| *deed == Deed::Change);
+        if handles.is_none() {
+            continue;
+        }
+        looks += 1;
+        assert!(
+            handles < record,
+            "a record older than the handles: {before:?}"
+        );
+        assert!(
+            change < record,
+            "a GET that no look at the record precedes: {before:?}"
+        );
+        assert!(
+            change < handles,
+            "handles from before the last change: {before:?}"
+        );
+    }
+    assert!(looks > 10, "{log:?}");
+}
