@@ -1,6 +1,7 @@
 //! The shortest ways to lose a key, one for each rule of the protocols (`safety`: what happens without): driven step by step.
-//! Each was seen to fail without its rule, but three, which a second guard holds as well: G1's order the proxy's generation, a
-//! recovery out of *sealing* the record's lawful edges, the cluster before the ledger the preconditions of every write.
+//! Each was seen to fail without its rule, but three, which a second guard holds as well: G1's order the proxy's generation, the
+//! cluster before the ledger the preconditions of every write (both orders are therefore looked at by themselves:
+//! `g1_each_look…`), and a recovery out of *sealing* the record's lawful edges.
 
 mod lives;
 mod operator;
