@@ -151,11 +151,6 @@ impl Default for ProxyStatus {
     }
 }
 
-/// The name of the proxy of an object: neither part holds a dot.
-pub fn proxy_name(namespace: &str, name: &str) -> String {
-    format!("{namespace}.{name}")
-}
-
 /// What can be asked of either proxy.
 pub trait Proxy {
     const KIND: ProxyKind;

@@ -106,7 +106,7 @@ impl Cluster {
         source: Source,
         lineage: &Lineage,
     ) -> Result<Option<DynamicObject>, kube::Error> {
-        let name = api::proxy::proxy_name(&lineage.namespace, &lineage.name);
+        let name = crate::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
         match source {
             Source::Cache => Ok(self.cached(Watched::Proxy(lineage.kind), None, &name)),
             Source::Live => self.proxies(lineage.kind).get_opt(&name).await,

@@ -164,7 +164,7 @@ impl Run<'_> {
             ProxySpec::Key(spec) => serde_json::to_value(spec),
         }?;
         let mut proxy = DynamicObject::new(
-            &api::proxy::proxy_name(&self.lineage.namespace, &self.lineage.name),
+            &crate::softdelete::names::proxy_name(&self.lineage.namespace, &self.lineage.name),
             &Watched::Proxy(self.lineage.kind).resource(),
         );
         proxy.data = json!({"spec": spec});

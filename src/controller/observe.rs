@@ -599,7 +599,7 @@ fn purges(
 ) -> Result<Vec<crate::plan::observed::Purge>, Failure> {
     let (kind, name) = (
         lineage.kind.proxy(),
-        api::proxy::proxy_name(&lineage.namespace, &lineage.name),
+        names::proxy_name(&lineage.namespace, &lineage.name),
     );
     let about = |found: &DynamicObject| {
         text(Some(found), "/spec/kind").as_deref() == Some(kind)

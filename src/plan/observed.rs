@@ -29,8 +29,6 @@ pub struct Settings {
     pub quorum: usize,
     /// How long a day of retention and announcement lasts.
     pub day: Duration,
-    /// Which backends are configured.
-    pub backends: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -67,17 +67,12 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
         .await
         .map_err(controller::Failure::from)?
         .ok_or(Failure::NoClusterId)?;
-    let names: Vec<_> = backends
-        .iter()
-        .map(|backend| backend.name.clone())
-        .collect();
     let opened = backends::open(backends, data_dir, pin_dir).await?;
     let settings = plan::Settings {
         cluster: Uid(cluster),
         undeletable: *undeletable,
         quorum: usize::try_from(*purge_quorum).unwrap_or(usize::MAX),
         day: chrono::TimeDelta::from_std(*day_length).unwrap_or(crate::softdelete::retention::DAY),
-        backends: names,
     };
     Ok(Parts {
         client: shared.clients.normal.clone(),

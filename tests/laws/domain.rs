@@ -981,7 +981,7 @@ impl Case {
         };
         Proxy {
             meta: meta(
-                &api::proxy::proxy_name("payments", name(self.kind)),
+                &managed_hsm_operator::softdelete::names::proxy_name("payments", name(self.kind)),
                 "uid-proxy",
             ),
             spec,
@@ -1061,7 +1061,10 @@ impl Case {
                     Kind::Hsm => api::ProxyKind::DeletedManagedHsm,
                     Kind::Key => api::ProxyKind::DeletedHsmKey,
                 },
-                name: api::proxy::proxy_name("payments", name(self.kind)),
+                name: managed_hsm_operator::softdelete::names::proxy_name(
+                    "payments",
+                    name(self.kind),
+                ),
                 uid: uid.into(),
                 requested_by: "ann".into(),
                 reason: None,
@@ -1206,7 +1209,6 @@ pub fn settings() -> Settings {
         undeletable: false,
         quorum: 1,
         day: DAY,
-        backends: vec!["default".into()],
     }
 }
 

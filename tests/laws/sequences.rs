@@ -230,7 +230,7 @@ fn purge(world: &mut World, of: &Lineage, uid: &str) {
             Kind::Hsm => api::ProxyKind::DeletedManagedHsm,
             Kind::Key => api::ProxyKind::DeletedHsmKey,
         },
-        name: api::proxy::proxy_name(&of.namespace, &of.name),
+        name: managed_hsm_operator::softdelete::names::proxy_name(&of.namespace, &of.name),
         uid: uid.into(),
         requested_by: "ann".into(),
         reason: None,

@@ -184,7 +184,8 @@ impl World {
     }
 
     fn purges_of(&self, lineage: &Lineage) -> Vec<Purge> {
-        let name = api::proxy::proxy_name(&lineage.namespace, &lineage.name);
+        let name =
+            managed_hsm_operator::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
         let kind = match lineage.kind {
             Kind::Hsm => api::ProxyKind::DeletedManagedHsm,
             Kind::Key => api::ProxyKind::DeletedHsmKey,
@@ -403,7 +404,8 @@ impl World {
     }
 
     fn create_proxy(&mut self, lineage: &Lineage, spec: &ProxySpec) {
-        let name = api::proxy::proxy_name(&lineage.namespace, &lineage.name);
+        let name =
+            managed_hsm_operator::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
         let uid = format!("uid-proxy-{}", self.counter);
         let meta = self.meta(&name, uid);
         let (spec, status) = (spec.clone(), api::ProxyStatus::default());

@@ -122,7 +122,6 @@ impl Build {
                 undeletable: false,
                 quorum: 1,
                 day: chrono::Duration::days(1),
-                backends: self.backends.keys().cloned().collect(),
             },
             backends: self.backends,
             metrics: Arc::clone(&metrics),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, DynamicObject};
-use managed_hsm_operator::api::proxy::proxy_name;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::backend::{
     BackendError, HsmBackend, MaterialId, TokenLabel, TokenRef, Use,
@@ -13,6 +12,7 @@ use managed_hsm_operator::backend::{
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::plan::ids;
 use managed_hsm_operator::softdelete::Kind;
+use managed_hsm_operator::softdelete::names::proxy_name;
 use serde_json::Value;
 use testplane::{Output, Plane, eventually, shared};
 

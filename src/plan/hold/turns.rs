@@ -49,7 +49,7 @@ pub fn proxy_refused(o: &Observed, answer: &str) -> Hold {
     let proxy = format!(
         "{} {}",
         o.lineage.kind.proxy(),
-        api::proxy::proxy_name(&o.lineage.namespace, &o.lineage.name)
+        names::proxy_name(&o.lineage.namespace, &o.lineage.name)
     );
     refused_until(
         Refusal::ProxyRefused {

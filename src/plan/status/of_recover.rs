@@ -11,7 +11,7 @@ pub fn recover(o: &Observed, recover: &Recover, outcome: &Outcome) -> Option<Ste
         ..recover.status.clone()
     };
     next.start_time = next.start_time.or(Some(now));
-    next.proxy = Some(api::proxy::proxy_name(
+    next.proxy = Some(crate::softdelete::names::proxy_name(
         &o.lineage.namespace,
         &o.lineage.name,
     ));
