@@ -72,6 +72,11 @@ if [ -z "${CARGO_TARGET_DIR:-}" ]; then
   export CARGO_TARGET_DIR=$MHSM_CACHE/target-$deps
   mkdir -p "$CARGO_TARGET_DIR"
   touch "$CARGO_TARGET_DIR/.used"
+  # What is our own in there knows the folder of the clone that built it: another clone builds that anew, not the dependencies.
+  if [ "$(cat "$CARGO_TARGET_DIR/.clone" 2>/dev/null)" != "$root" ]; then
+    rm -rf "$CARGO_TARGET_DIR"/debug/.fingerprint/{managed-hsm-operator,testplane}-*
+    printf '%s' "$root" >"$CARGO_TARGET_DIR/.clone"
+  fi
 fi
 
 # Of each kind the three that were used last are kept; others go once nobody used them for a day.
