@@ -4,6 +4,7 @@
 mod domain;
 #[path = "laws/judge.rs"]
 mod judge;
+mod rows;
 #[path = "laws/sequences.rs"]
 mod sequences;
 #[path = "laws/survey.rs"]

@@ -5,142 +5,22 @@ use managed_hsm_operator::api;
 use managed_hsm_operator::backend::Access;
 use managed_hsm_operator::plan::observed::{Body, Object, Purge, Recover};
 use managed_hsm_operator::plan::{Lineage, ids, plan};
-use managed_hsm_operator::softdelete::{Kind, RecordState, Uid};
+use managed_hsm_operator::softdelete::{Kind, Record, RecordState, Uid};
 use serde_json::json;
 
 use super::domain;
+use super::rows::{
+    self, ANOTHER_UID, Act, Cells, HSM, KEY, NAMESPACE, NOBODYS_UID, ServerSays, State, THEIRS,
+    TWIN,
+};
 use super::world::{MOST_STEPS, World, lineage_of};
 
-const HSM: &str = "prod";
-const KEY: &str = "signing";
-/// Another resource that asks for the key's name.
-const TWIN: &str = "signing-twin";
-const THEIRS: &str = "example.com/theirs";
-
 fn lineage(kind: Kind) -> Lineage {
-    Lineage::new(kind, "payments", domain::name(kind))
+    Lineage::new(kind, NAMESPACE, rows::name(kind))
 }
 
 fn hsm() -> Lineage {
     lineage(Kind::Hsm)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    WaitingForHsm,
-    WaitingForDeletedHsm,
-    WaitingForName,
-    Active,
-    Terminating,
-    Retained,
-    Recovering,
-    Destroying,
-    MaterialMissing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    Nothing,
-    Create,
-    CreateTwin,
-    Delete,
-    Recover,
-    RecoverOther,
-    CreateOrRecover,
-    Purge,
-    DeleteHsm,
-    RecoverHsm,
-    RecoverHsmWithKeys,
-    PurgeHsm,
-    HsmGone,
-    HsmAnew,
-    DeleteNamespace,
-    RetentionOver,
-}
-
-const STATES: [State; 9] = [
-    State::WaitingForHsm,
-    State::WaitingForDeletedHsm,
-    State::WaitingForName,
-    State::Active,
-    State::Terminating,
-    State::Retained,
-    State::Recovering,
-    State::Destroying,
-    State::MaterialMissing,
-];
-
-const ACTS: [Act; 16] = [
-    Act::Nothing,
-    Act::Create,
-    Act::CreateTwin,
-    Act::Delete,
-    Act::Recover,
-    Act::RecoverOther,
-    Act::CreateOrRecover,
-    Act::Purge,
-    Act::DeleteHsm,
-    Act::RecoverHsm,
-    Act::RecoverHsmWithKeys,
-    Act::PurgeHsm,
-    Act::HsmGone,
-    Act::HsmAnew,
-    Act::DeleteNamespace,
-    Act::RetentionOver,
-];
-
-impl State {
-    fn said(self) -> &'static str {
-        match self {
-            Self::WaitingForHsm => "Waiting: its HSM is not there",
-            Self::WaitingForDeletedHsm => "Waiting: its HSM is soft-deleted",
-            Self::WaitingForName => "Waiting: its name is reserved by a deleted one",
-            Self::Active => "Active",
-            Self::Terminating => "deleted, and kept there by somebody else's finalizer",
-            Self::Retained => "soft-deleted",
-            Self::Recovering => "Recovering, the object is there, nothing is unsealed yet",
-            Self::Destroying => "Destroying, past the point of no return",
-            Self::MaterialMissing => "MaterialMissing",
-        }
-    }
-
-    fn can_be(self, kind: Kind) -> bool {
-        kind == Kind::Key || !matches!(self, Self::WaitingForHsm | Self::WaitingForDeletedHsm)
-    }
-}
-
-impl Act {
-    fn said(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing more",
-            Self::Create => "create one of the same name",
-            Self::CreateTwin => "create another resource for the same key",
-            Self::Delete => "delete it",
-            Self::Recover => "Recover of its uid",
-            Self::RecoverOther => "Recover of another uid",
-            Self::CreateOrRecover => "create one with CreateOrRecover",
-            Self::Purge => "Purge of its uid",
-            Self::DeleteHsm => "the HSM is deleted",
-            Self::RecoverHsm => "the HSM is deleted and recovered without its deleted keys",
-            Self::RecoverHsmWithKeys => "the HSM is deleted and recovered with all keys",
-            Self::PurgeHsm => "the HSM is deleted, and a Purge asks for it",
-            Self::HsmGone => "the HSM is purged",
-            Self::HsmAnew => "the HSM is purged, then both are created anew",
-            Self::DeleteNamespace => "the namespace is deleted",
-            Self::RetentionOver => "91 days pass",
-        }
-    }
-
-    fn of(self, kind: Kind) -> bool {
-        use Act::{
-            CreateTwin, DeleteHsm, HsmAnew, HsmGone, PurgeHsm, RecoverHsm, RecoverHsmWithKeys,
-        };
-        let around = matches!(
-            self,
-            CreateTwin | HsmAnew | DeleteHsm | RecoverHsm | RecoverHsmWithKeys | PurgeHsm | HsmGone
-        );
-        kind == Kind::Key || !around
-    }
 }
 
 // ---- what people and the cluster do ----
@@ -152,14 +32,14 @@ fn create(
     change: impl Fn(&mut Body),
 ) -> Result<(), String> {
     if world.objects.contains_key(of) {
-        return Err("the API server: there is one already".into());
+        return Err(ServerSays::Taken.said().into());
     }
     if world
         .namespace
         .as_ref()
         .is_none_or(|space| space.terminating)
     {
-        return Err("the API server: the namespace is not there, or going away".into());
+        return Err(ServerSays::NamespaceGoing.said().into());
     }
     let mut body = match of.kind {
         Kind::Hsm => Body::Hsm(api::ManagedHsmSpec::default(), Default::default()),
@@ -197,7 +77,7 @@ fn delete(world: &mut World, of: &Lineage) -> Result<(), String> {
     let object = world
         .objects
         .get_mut(of)
-        .ok_or("the API server: there is none")?;
+        .ok_or(ServerSays::NotThere.said())?;
     object.meta.deleted.get_or_insert(now);
     if object.meta.finalizers.is_empty() {
         world.objects.remove(of);
@@ -246,7 +126,7 @@ fn uid_now(world: &World, of: &Lineage) -> String {
     let waiting = || world.objects.get(of).map(|object| object.meta.uid.clone());
     its.map(|record| record.origin.uid.clone())
         .or_else(waiting)
-        .map_or_else(|| "uid-nobody".into(), |uid| uid.0)
+        .map_or_else(|| NOBODYS_UID.into(), |uid| uid.0)
 }
 
 fn record_becomes(world: &mut World, of: &Lineage, state: RecordState) {
@@ -344,7 +224,7 @@ fn act(world: &mut World, kind: Kind, act: Act) -> Result<(), String> {
         Act::Nothing => {}
         Act::Create => create(world, &of, &format!("{}-3", of.name), |_| ())?,
         Act::CreateTwin => {
-            let twin = Lineage::new(Kind::Key, "payments", TWIN);
+            let twin = Lineage::new(Kind::Key, NAMESPACE, TWIN);
             create(world, &twin, "twin-1", |body| {
                 if let Body::Key(spec, _) = body {
                     spec.key_name = Some(KEY.to_uppercase());
@@ -353,7 +233,7 @@ fn act(world: &mut World, kind: Kind, act: Act) -> Result<(), String> {
         }
         Act::Delete => delete(world, &of)?,
         Act::Recover => recover(world, &of, &uid, api::IncludeKeys::None),
-        Act::RecoverOther => recover(world, &of, "uid-of-another", api::IncludeKeys::None),
+        Act::RecoverOther => recover(world, &of, ANOTHER_UID, api::IncludeKeys::None),
         Act::CreateOrRecover => create(world, &of, &format!("{}-3", of.name), |body| match body {
             Body::Hsm(spec, _) => spec.create_mode = api::CreateMode::CreateOrRecover,
             Body::Key(spec, _) => spec.create_mode = api::CreateMode::CreateOrRecover,
@@ -398,7 +278,7 @@ fn around(world: &mut World, act: Act) -> Result<(), String> {
         delete(world, &hsm())?;
         world.settle()?;
     } else if act == Act::DeleteHsm {
-        return Err("the API server: there is none".into());
+        return Err(ServerSays::NotThere.said().into());
     }
     match act {
         Act::RecoverHsm => recover(world, &hsm(), &uid, api::IncludeKeys::None),
@@ -431,33 +311,42 @@ fn end_namespace(world: &mut World) -> Result<(), String> {
 fn row(kind: Kind, state: State, what: Act) -> String {
     let mut world = begin(kind, state).expect("a state that can be reached");
     let outcome = act(&mut world, kind, what);
-    let of = lineage(kind);
-    let told = match outcome {
-        Err(no) => no,
-        Ok(()) => sentence(&world, &of, what),
-    };
+    world.settle().expect("it comes to rest");
+    let cells = cells(&world, kind, what);
     format!(
         "| {} | {} | {} | {} | {} | {} |",
         state.said(),
         what.said(),
-        object(&world, &of),
-        proxy(&world, &of),
-        record(&world, &of),
-        told.replace('|', "\\|")
+        cells.object,
+        cells.proxy,
+        cells.record,
+        outcome.err().unwrap_or(cells.told).replace('|', "\\|")
     )
 }
 
-fn object(world: &World, of: &Lineage) -> String {
-    let Some(object) = world.objects.get(of) else {
-        return "–".into();
-    };
-    let ready = ready(conditions(object)).map_or("not seen", |ready| ready.reason.as_str());
-    let going = if object.meta.deleted.is_some() {
-        ", terminating"
-    } else {
-        ""
-    };
-    format!("{}: {ready}{going}", object.meta.uid)
+fn cells(world: &World, kind: Kind, what: Act) -> Cells {
+    let of = lineage(kind);
+    let its = |(_, record): &&(u64, Record)| lineage_of(record) == of;
+    let records = world.ledger.values().filter(its);
+    Cells {
+        object: rows::object_cell(world.objects.get(&of).map(|object| {
+            let reason = ready(conditions(object)).map(|ready| ready.reason.as_str());
+            (
+                object.meta.uid.as_str(),
+                reason,
+                object.meta.deleted.is_some(),
+            )
+        })),
+        proxy: rows::proxy_cell(world.proxies.get(&of).map(|found| {
+            let phase = found.status.phase.map(|phase| format!("{phase:?}"));
+            (found.origin().uid.as_str(), phase)
+        })),
+        record: rows::record_cell(
+            records
+                .map(|(_, record)| (record.origin.uid.to_string(), format!("{:?}", record.state))),
+        ),
+        told: told(world, &of, rows::name(what.told_about(kind))),
+    }
 }
 
 fn conditions(object: &Object) -> &[api::Condition] {
@@ -471,73 +360,31 @@ fn ready(conditions: &[api::Condition]) -> Option<&api::Condition> {
     api::conditions::get(conditions, api::conditions::READY)
 }
 
-fn proxy(world: &World, of: &Lineage) -> String {
-    world.proxies.get(of).map_or("–".into(), |found| {
-        let phase = found
-            .status
-            .phase
-            .map_or("retained".into(), |phase| format!("{phase:?}"));
-        format!("{}: {phase}", found.origin().uid)
-    })
-}
-
-fn record(world: &World, of: &Lineage) -> String {
-    let records = world
-        .ledger
-        .values()
-        .filter(|(_, record)| lineage_of(record) == *of);
-    let all: Vec<_> = records
-        .map(|(_, record)| format!("{}: {:?}", record.origin.uid, record.state).to_lowercase())
-        .collect();
-    if all.is_empty() {
-        "–".into()
-    } else {
-        all.join(", ")
-    }
-}
-
-/// What the one who acted is told: by the request, the twin, the object, else the proxy.
-fn sentence(world: &World, of: &Lineage, what: Act) -> String {
-    let hsms = matches!(
-        what,
-        Act::RecoverHsm | Act::RecoverHsmWithKeys | Act::PurgeHsm
-    );
-    let about = if hsms { hsm() } else { of.clone() };
-    let recover = world.recovers.get(&format!("recover-{}", about.name));
-    let purge = world.purges.get(&format!("purge-{}", about.name));
-    let twin = world
-        .objects
-        .get(&Lineage::new(Kind::Key, "payments", TWIN));
-    let object = world.objects.get(of);
-    let places = [
-        (
-            "Purge",
-            purge.map(|purge| purge.status.conditions.as_slice()),
-        ),
-        (
-            "Recover",
-            recover.map(|recover| recover.status.conditions.as_slice()),
-        ),
-        ("the other resource", twin.map(conditions)),
-        ("object", object.map(conditions)),
-        (
-            "proxy",
-            world
-                .proxies
-                .get(of)
-                .map(|found| found.status.conditions.as_slice()),
-        ),
-    ];
-    let told = places
-        .into_iter()
-        .find_map(|(place, found)| found.map(|found| (place, ready(found))));
-    match told {
-        None => "nothing is left to tell it on".into(),
-        Some((place, None)) => format!("{place}: nothing yet"),
-        Some((place, Some(ready))) => {
-            format!("{place}: `{}` {}", ready.reason, ready.message)
-        }
-    }
+/// What the one who acted is told: by the request about that name, the twin, the object, else the proxy.
+fn told(world: &World, of: &Lineage, about: &str) -> String {
+    let said = |conditions: &[api::Condition]| {
+        ready(conditions).map(|ready| (ready.reason.clone(), ready.message.clone()))
+    };
+    let twin = Lineage::new(Kind::Key, NAMESPACE, TWIN);
+    rows::told_cell([
+        world
+            .purges
+            .get(&format!("purge-{about}"))
+            .map(|purge| said(&purge.status.conditions)),
+        world
+            .recovers
+            .get(&format!("recover-{about}"))
+            .map(|recover| said(&recover.status.conditions)),
+        world
+            .objects
+            .get(&twin)
+            .map(|object| said(conditions(object))),
+        world.objects.get(of).map(|object| said(conditions(object))),
+        world
+            .proxies
+            .get(of)
+            .map(|found| said(&found.status.conditions)),
+    ])
 }
 
 /// Two resources for one key, made at once and carried on in turns: how many become Ready.
@@ -545,7 +392,7 @@ pub fn twins_at_once() -> Result<usize, String> {
     let mut world = begin(Kind::Key, State::WaitingForHsm)?;
     create(&mut world, &hsm(), "prod-1", |_| ())?;
     while world.step(&hsm()) {}
-    let twin = Lineage::new(Kind::Key, "payments", TWIN);
+    let twin = Lineage::new(Kind::Key, NAMESPACE, TWIN);
     create(&mut world, &twin, "twin-1", |body| {
         if let Body::Key(spec, _) = body {
             spec.key_name = Some(KEY.to_uppercase());
@@ -589,11 +436,9 @@ pub fn document() -> String {
             "## {}\n\n| it is | then | object | proxy | record | what is said |\n|---|---|---|---|---|---|\n",
             kind.object()
         ));
-        for state in STATES.into_iter().filter(|state| state.can_be(kind)) {
-            for what in ACTS.into_iter().filter(|act| act.of(kind)) {
-                text.push_str(&row(kind, state, what));
-                text.push('\n');
-            }
+        for (state, what) in rows::rows(kind) {
+            text.push_str(&row(kind, state, what));
+            text.push('\n');
         }
         text.push('\n');
     }
@@ -602,25 +447,23 @@ pub fn document() -> String {
 
 /// Whether a key's world ends with its material usable exactly if it is Ready.
 pub fn ready_means_usable(kind: Kind) -> Result<(), String> {
-    for state in STATES.into_iter().filter(|state| state.can_be(kind)) {
-        for what in ACTS.into_iter().filter(|act| act.of(kind)) {
-            let mut world = begin(kind, state)?;
-            _ = act(&mut world, kind, what);
-            let of = lineage(kind);
-            let ready = world.objects.get(&of).is_some_and(|object| {
-                object.meta.deleted.is_none()
-                    && api::conditions::is_true(conditions(object), api::conditions::READY)
-            });
-            let around = ids::record_id(&Uid::from("prod-1"));
-            let open = world
-                .tokens
-                .values()
-                .any(|(access, _)| *access == Access::Open);
-            if ready && !open {
-                return Err(format!(
-                    "{state:?} {what:?}: Ready in the sealed HSM {around}"
-                ));
-            }
+    for (state, what) in rows::rows(kind) {
+        let mut world = begin(kind, state)?;
+        _ = act(&mut world, kind, what);
+        let of = lineage(kind);
+        let ready = world.objects.get(&of).is_some_and(|object| {
+            object.meta.deleted.is_none()
+                && api::conditions::is_true(conditions(object), api::conditions::READY)
+        });
+        let around = ids::record_id(&Uid::from("prod-1"));
+        let open = world
+            .tokens
+            .values()
+            .any(|(access, _)| *access == Access::Open);
+        if ready && !open {
+            return Err(format!(
+                "{state:?} {what:?}: Ready in the sealed HSM {around}"
+            ));
         }
     }
     Ok(())
