@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 
@@ -124,6 +124,46 @@ impl Cluster {
         }
     }
 
+    /// The proxies of one HSM's keys.
+    pub async fn key_proxies(
+        &self,
+        source: Source,
+        hsm: &Lineage,
+    ) -> Result<Vec<DynamicObject>, kube::Error> {
+        let of = Watched::Proxy(Kind::Key);
+        match source {
+            Source::Cache => Ok(self.list(of, |found| {
+                text(found, "/spec/origin/namespace") == Some(&hsm.namespace)
+                    && text(found, "/spec/hsm") == Some(&hsm.name)
+            })),
+            Source::Live => {
+                let its = format!(
+                    "spec.origin.namespace={},spec.hsm={}",
+                    hsm.namespace, hsm.name
+                );
+                listed(&self.global(of), &ListParams::default().fields(&its)).await
+            }
+        }
+    }
+
+    /// The HsmKeys that are, or want to be, in one HSM.
+    pub async fn keys(
+        &self,
+        source: Source,
+        hsm: &Lineage,
+    ) -> Result<Vec<DynamicObject>, kube::Error> {
+        if source == Source::Cache {
+            return Ok(self.cached_keys(hsm));
+        }
+        let keys = self.namespaced(Watched::Object(Kind::Key), &hsm.namespace);
+        let all = listed(&keys, &ListParams::default()).await?;
+        Ok(all.into_iter().filter(|found| is_in(found, hsm)).collect())
+    }
+
+    pub fn cached_keys(&self, hsm: &Lineage) -> Vec<DynamicObject> {
+        self.list(Watched::Object(Kind::Key), |found| is_in(found, hsm))
+    }
+
     /// Whether absence of that kind means anything: its definition is there and stays. A definition that terminates has its objects swept, and a NotFound looks
     /// like any other.
     pub async fn definition_stays(&self, of: Watched) -> Result<bool, kube::Error> {
@@ -164,6 +204,22 @@ impl Cluster {
             })
             .unwrap_or_default()
     }
+}
+
+fn is_in(key: &DynamicObject, hsm: &Lineage) -> bool {
+    key.metadata.namespace.as_ref() == Some(&hsm.namespace)
+        && text(key, "/spec/hsm") == Some(&hsm.name)
+}
+
+async fn listed(
+    api: &Api<DynamicObject>,
+    params: &ListParams,
+) -> Result<Vec<DynamicObject>, kube::Error> {
+    Ok(api.list(params).await?.items)
+}
+
+fn text<'a>(of: &'a DynamicObject, path: &str) -> Option<&'a str> {
+    of.data.pointer(path).and_then(|value| value.as_str())
 }
 
 /// The uid of kube-system, which names the cluster.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api;
 use crate::plan::observed::{
-    Body, HsmObject, HsmProxy, Meta, Object, Proxy, ProxySpec, Purge, Recover,
+    Body, Meta, NearObject, NearProxy, Object, Proxy, ProxySpec, Purge, Recover,
 };
 use crate::softdelete::{Kind, Origin, Uid};
 
@@ -98,32 +98,24 @@ pub fn proxy(kind: Kind, of: &DynamicObject) -> Result<Proxy> {
     })
 }
 
-pub fn hsm_object(of: &DynamicObject) -> Result<HsmObject> {
-    let spec: api::ManagedHsmSpec = field(of, "spec")?;
-    Ok(HsmObject {
+pub fn near_object(of: &DynamicObject) -> NearObject {
+    NearObject {
         uid: Uid(of.uid().unwrap_or_default()),
         terminating: of.metadata.deletion_timestamp.is_some(),
-        purge_protection: spec.purge_protection,
-    })
+    }
 }
 
-pub fn hsm_proxy(of: &DynamicObject) -> Result<HsmProxy> {
-    let found = proxy(Kind::Hsm, of)?;
+pub fn near_proxy(kind: Kind, of: &DynamicObject) -> Result<NearProxy> {
+    let found = proxy(kind, of)?;
     let origin = found.origin().clone();
-    let recovering = found.status.recovering.as_ref();
-    Ok(HsmProxy {
+    Ok(NearProxy {
         origin: Origin {
             namespace: origin.namespace,
             namespace_uid: Uid(origin.namespace_uid),
             name: origin.name,
             uid: Uid(origin.uid),
         },
-        phase: found.status.phase,
-        include_keys: recovering
-            .is_some_and(|recovering| recovering.include_keys == api::IncludeKeys::All),
-        purge_time: found.status.purge_time.map(api::Time::utc),
-        recovering: found.status.phase == Some(api::Phase::Recovering),
-        meta: found.meta,
+        status: found.status,
     })
 }
 

@@ -44,7 +44,6 @@ impl Effect {
             Self::ShowRecover(..) => "ShowRecover",
             Self::ShowPurge(..) => "ShowPurge",
             Self::CreateReceipt(_) => "CreateReceipt",
-            Self::DeleteKeyProxy(_) => "DeleteKeyProxy",
             Self::OpenForDestruction(_) => "OpenForDestruction",
             Self::WriteRecord { .. } => "WriteRecord",
             Self::CreateToken(_) => "CreateToken",
@@ -72,7 +71,7 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         }
         Effect::CreateProxy(spec) => run.create_proxy(spec).await,
         Effect::ShowProxy(at, status) => run.show(Watched::Proxy(lineage.kind), at, status).await,
-        Effect::DeleteProxy(at) => run.delete_proxy(lineage.kind, at).await,
+        Effect::DeleteProxy(at) => run.delete_proxy(at).await,
         Effect::CreateObject(snapshot) => run.create_object(snapshot).await,
         Effect::RestoreOwners(at, managers) => run.restore_owners(at, managers).await,
         Effect::ShowHsm(at, status) => run.show(Watched::Object(Kind::Hsm), at, status).await,
@@ -80,7 +79,6 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         Effect::ShowRecover(at, status) => run.show(Watched::Recover, at, status).await,
         Effect::ShowPurge(at, status) => run.show(Watched::Purge, at, status).await,
         Effect::CreateReceipt(spec) => run.create_receipt(spec).await,
-        Effect::DeleteKeyProxy(at) => run.delete_proxy(Kind::Key, at).await,
         Effect::OpenForDestruction(token) => {
             run.module(token.clone(), |module, token| {
                 module.open_for_destruction(&token)
@@ -178,7 +176,7 @@ impl Run<'_> {
         )
     }
 
-    async fn delete_proxy(&self, kind: Kind, at: &At) -> Outcome {
+    async fn delete_proxy(&self, at: &At) -> Outcome {
         let exact = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(at.uid.clone()),
@@ -190,7 +188,7 @@ impl Run<'_> {
             Tried::Other,
             self.context
                 .cluster
-                .proxies(kind)
+                .proxies(self.lineage.kind)
                 .delete(&at.name, &exact)
                 .await,
         )

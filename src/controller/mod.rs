@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::plan::observed::Refused;
 use crate::plan::{self, Lineage, Settings};
 use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
-use cluster::{Cluster, Source, Watched};
+use cluster::{Cluster, Source};
 use execute::Done;
 use index::Index;
 use queue::{Backoff, Next, Queue, Reconcile, Waker};
@@ -157,15 +157,7 @@ impl Context {
     }
 
     fn wake_keys_named(&self, hsm: &Lineage) {
-        let wants = |found: &kube::api::DynamicObject| {
-            found.metadata.namespace.as_deref() == Some(&hsm.namespace)
-                && found
-                    .data
-                    .pointer("/spec/hsm")
-                    .and_then(|name| name.as_str())
-                    == Some(&hsm.name)
-        };
-        for key in self.cluster.list(Watched::Object(Kind::Key), wants) {
+        for key in self.cluster.cached_keys(hsm) {
             self.waker.wake(Lineage::new(
                 Kind::Key,
                 hsm.namespace.clone(),

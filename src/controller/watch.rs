@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt};
 use super::cluster::{Caches, Watched};
 use super::{Context, observe};
 use crate::plan::Lineage;
-use crate::softdelete::{Kind, RecordId};
+use crate::softdelete::{Kind, RecordId, RecordState};
 
 /// The caches before they are filled.
 pub struct Watches {
@@ -90,11 +90,30 @@ fn wake(context: &Context, of: Watched, found: &DynamicObject) {
             context.waker.wake(hsm);
         }
         Watched::Object(_) | Watched::Proxy(_) | Watched::Recover | Watched::Purge => {
-            if let Some(lineage) = lineage(of, found) {
-                context.waker.wake(lineage);
-            }
+            let own = lineage(of, found);
+            let hsm = own
+                .as_ref()
+                .and_then(|own| hsm_in_flux(context, own, found));
+            own.into_iter()
+                .chain(hsm)
+                .for_each(|lineage| context.waker.wake(lineage));
         }
     }
+}
+
+/// An HSM that changes its state waits for its keys.
+fn hsm_in_flux(context: &Context, key: &Lineage, found: &DynamicObject) -> Option<Lineage> {
+    let name = found.data.pointer("/spec/hsm")?.as_str()?;
+    let hsm = Lineage::new(Kind::Hsm, key.namespace.clone(), name);
+    let settled = |entry: &super::index::Entry| {
+        let state = entry.held.record().map(|record| record.state);
+        matches!(
+            state,
+            Some(RecordState::Creating | RecordState::Live | RecordState::Deleted)
+        )
+    };
+    let all = context.index.of_lineage(&hsm);
+    (!all.iter().all(settled)).then_some(hsm)
 }
 
 fn hsm_id(context: &Context, hsm: &Lineage) -> RecordId {

@@ -162,30 +162,25 @@ pub enum Material {
 pub struct Hsm {
     pub name: String,
     /// The ManagedHsm of that name.
-    pub object: Option<HsmObject>,
+    pub object: Option<NearObject>,
     /// The record that the key's record names, else that of the object's uid, with its generation.
     pub record: Option<(u64, Record)>,
     /// The proxy of that name.
-    pub proxy: Option<HsmProxy>,
+    pub proxy: Option<NearProxy>,
 }
 
+/// The object of a lineage beside this one: a key's HSM, or an HSM's key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HsmObject {
+pub struct NearObject {
     pub uid: Uid,
     pub terminating: bool,
-    /// Its status shows this protection.
-    pub purge_protection: bool,
 }
 
+/// The proxy of a lineage beside this one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HsmProxy {
-    pub meta: Meta,
+pub struct NearProxy {
     pub origin: Origin,
-    pub phase: Option<api::Phase>,
-    /// A recovery of it brings its keys too.
-    pub include_keys: bool,
-    pub purge_time: Option<DateTime<Utc>>,
-    pub recovering: bool,
+    pub status: api::ProxyStatus,
 }
 
 /// What only a purge asks for; without `looked` nothing is purged.
@@ -213,8 +208,8 @@ pub struct PurgeLook {
 pub struct KeyOfHsm {
     pub generation: u64,
     pub record: Record,
-    pub proxy: Option<HsmProxy>,
-    pub object: Option<HsmObject>,
+    pub proxy: Option<NearProxy>,
+    pub object: Option<NearObject>,
 }
 
 /// A step that was refused for good, for this pass: what was tried, and the server's or the module's own words.
@@ -346,6 +341,22 @@ impl Hsm {
             .filter(|object| !object.terminating)
             .map(|object| &object.uid);
         holder.is_some() && holder == object
+    }
+}
+
+impl NearProxy {
+    pub fn recovering(&self) -> bool {
+        self.status.phase == Some(api::Phase::Recovering)
+    }
+
+    /// Its recovery brings what was deleted in it too (SD-21).
+    pub fn includes_keys(&self) -> bool {
+        let by = self.status.recovering.as_ref();
+        self.recovering() && by.is_some_and(|by| by.include_keys == api::IncludeKeys::All)
+    }
+
+    pub fn purge_time(&self) -> Option<DateTime<Utc>> {
+        self.status.purge_time.map(api::Time::utc)
     }
 }
 

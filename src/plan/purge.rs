@@ -511,7 +511,7 @@ fn asked_by(record: &Record) -> String {
     }
 }
 
-/// Steps 6 and 7 over a tombstone: the Purges say so, or a receipt does; then the proxies go.
+/// Steps 6 and 7 over a tombstone: the Purges say so, or a receipt does; then the proxies go, an HSM's after its keys' (each by its own pass).
 pub fn complete(o: &Observed, record: &Record) -> Move {
     let Some(found) = o
         .proxy
@@ -534,9 +534,7 @@ pub fn complete(o: &Observed, record: &Record) -> Move {
             found, record,
         )))));
     }
-    if let Some(key) = o.keys.iter().find_map(|key| key.proxy.as_ref()) {
-        return act(Step::quiet(Effect::DeleteKeyProxy(At::of(&key.meta))));
-    }
+    hold::keys_of_it_not_gone(o)?;
     act(Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
 }
 

@@ -55,8 +55,6 @@ pub enum Effect {
     ShowPurge(At, Box<api::PurgeStatus>),
     /// The receipt of a scheduled or direct purge: a Purge that the operator writes.
     CreateReceipt(Box<api::PurgeSpec>),
-    /// Of a purged HSM: one of its keys' proxies.
-    DeleteKeyProxy(At),
     WriteRecord {
         generation: u64,
         record: Box<Record>,

@@ -13,7 +13,7 @@ use managed_hsm_operator::backend::{
 };
 use managed_hsm_operator::plan::ids;
 use managed_hsm_operator::plan::observed::{
-    Body, Held, Hsm, HsmObject, HsmProxy, Material, Meta, Namespace, Object, Observed, Proxy,
+    Body, Held, Hsm, Material, Meta, Namespace, NearObject, NearProxy, Object, Observed, Proxy,
     ProxySpec, Purge, PurgeLook, Reading, Recover, Refused, Tried,
 };
 use managed_hsm_operator::plan::{Lineage, Settings};
@@ -1411,19 +1411,18 @@ fn hsm_of(case: HsmCase) -> Hsm {
     };
     Hsm {
         name: "prod".into(),
-        object: there.then(|| HsmObject {
+        object: there.then(|| NearObject {
             uid: uid.clone(),
             terminating: matches!(case, HsmCase::Terminating | HsmCase::Sealing),
-            purge_protection: false,
         }),
         record: state.map(|state| (3, hsm_record(state, &origin))),
-        proxy: proxied.then(|| HsmProxy {
-            meta: meta("payments.prod", "uid-hsm-proxy"),
+        proxy: proxied.then(|| NearProxy {
             origin,
-            phase,
-            include_keys: false,
-            purge_time: dates().scheduled_purge_time,
-            recovering: phase == Some(Phase::Recovering),
+            status: api::ProxyStatus {
+                phase,
+                purge_time: dates().scheduled_purge_time.map(Into::into),
+                ..api::ProxyStatus::default()
+            },
         }),
     }
 }

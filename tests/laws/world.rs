@@ -8,7 +8,7 @@ use managed_hsm_operator::backend::{
     Access, Class, Fingerprint, Handle, Mark, MaterialId, ObjectFacts, TokenFacts, TokenLabel,
 };
 use managed_hsm_operator::plan::observed::{
-    Body, Held, Hsm, HsmObject, HsmProxy, KeyOfHsm, Material, Meta, Namespace, Object, Proxy,
+    Body, Held, Hsm, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy, Object, Proxy,
     ProxySpec, Purge, PurgeLook, Reading, Recover,
 };
 use managed_hsm_operator::plan::step::Effect;
@@ -230,13 +230,12 @@ impl World {
             .or_else(|| object.map(|object| ids::record_id(&object.meta.uid)));
         Some(Hsm {
             name,
-            object: object.map(|object| HsmObject {
+            object: object.map(|object| NearObject {
                 uid: object.meta.uid.clone(),
                 terminating: object.meta.deleted.is_some(),
-                purge_protection: false,
             }),
             record: id.and_then(|id| self.ledger.get(&id).cloned()),
-            proxy: self.proxies.get(&of).map(hsm_proxy),
+            proxy: self.proxies.get(&of).map(near_proxy),
         })
     }
 
@@ -386,9 +385,6 @@ impl World {
                 self.purges
                     .insert(meta.name.clone(), Purge { meta, spec, status });
             }
-            Effect::DeleteKeyProxy(at) => {
-                self.proxies.retain(|_, found| found.meta.uid.0 != at.uid)
-            }
         }
     }
 
@@ -535,20 +531,15 @@ fn material_ids(record: &Record) -> Vec<String> {
     }
 }
 
-fn hsm_proxy(found: &Proxy) -> HsmProxy {
+fn near_proxy(found: &Proxy) -> NearProxy {
     let origin = found.origin();
-    let recovering = found.status.recovering.as_ref();
-    HsmProxy {
-        meta: found.meta.clone(),
+    NearProxy {
         origin: Origin {
             namespace: origin.namespace.clone(),
             namespace_uid: Uid(origin.namespace_uid.clone()),
             name: origin.name.clone(),
             uid: Uid(origin.uid.clone()),
         },
-        phase: found.status.phase,
-        include_keys: recovering.is_some_and(|by| by.include_keys == api::IncludeKeys::All),
-        purge_time: found.status.purge_time.map(|time| time.utc()),
-        recovering: found.status.phase == Some(api::Phase::Recovering),
+        status: found.status.clone(),
     }
 }

@@ -53,7 +53,7 @@ fn now(o: &Observed, hsm: &Hsm) -> HsmNow {
     if hsm.is_live() {
         return HsmNow::Live;
     }
-    let recovering = hsm.proxy.as_ref().is_some_and(|found| found.recovering);
+    let recovering = hsm.proxy.as_ref().is_some_and(NearProxy::recovering);
     match (hsm.record.as_ref().map(|(_, record)| record), &hsm.proxy) {
         (Some(record), _) => HsmNow::SoftDeleted {
             hsm: deleted(o, record),
@@ -63,7 +63,7 @@ fn now(o: &Observed, hsm: &Hsm) -> HsmNow {
             hsm: Deleted {
                 kind: Kind::Hsm,
                 origin: found.origin.clone(),
-                purge_time: found.purge_time,
+                purge_time: found.purge_time(),
                 purgeable: false,
             },
             recovering,
@@ -116,6 +116,17 @@ pub fn hsm_being_destroyed(o: &Observed) -> Check {
             SOON,
         )),
         _ => Ok(()),
+    }
+}
+
+/// Of a purged HSM: its keys' proxies go first, each by its own pass.
+pub fn keys_of_it_not_gone(o: &Observed) -> Check {
+    match o.keys.iter().find(|key| key.proxy.is_some()) {
+        Some(key) => Err(progress(format!(
+            "The HSM is destroyed; the proxy of its key {} goes before its own.",
+            key.record.origin.name
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use crate::api;
 use crate::plan::ids;
-use crate::plan::observed::{Body, Held, Hsm, Material, Object, Observed, Proxy, Reading, Tried};
+use crate::plan::observed::{
+    Body, Held, Hsm, Material, NearProxy, Object, Observed, Proxy, Reading, Tried,
+};
 use crate::plan::step::{Hold, Why};
 use crate::plan::translate;
 use crate::softdelete::fixed::{self, Wanted, WantedKey};

@@ -16,7 +16,7 @@ use crate::api::conditions::{
 use crate::api::{self, Condition, ConditionState, ConditionStatus, ProxyStatus, RecoverStatus};
 use crate::plan::hold;
 use crate::plan::observed::{
-    Body, Held, Material, Object, Observed, Proxy, ProxySpec, Purge, Recover,
+    Body, Held, Material, NearProxy, Object, Observed, Proxy, ProxySpec, Purge, Recover,
 };
 use crate::plan::purge;
 use crate::plan::recover::Outcome;

@@ -89,7 +89,7 @@ fn hsm_fate(o: &Observed) -> HsmFate {
         | RecordState::Deleted
         | RecordState::Opening
         | RecordState::Destroying => {
-            let shown = hsm.proxy.as_ref().and_then(|found| found.purge_time);
+            let shown = hsm.proxy.as_ref().and_then(NearProxy::purge_time);
             let date = scheduled(Some(record)).max(shown);
             HsmFate::SoftDeleted(retention::purge_date(date, record.soft_delete))
         }

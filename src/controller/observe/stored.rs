@@ -1,0 +1,287 @@
+//! The backend's side of a look. Handles first, then the records at the source (G1).
+
+use std::sync::Arc;
+
+use super::Named;
+use crate::backend::{BackendError, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef};
+use crate::controller::index::{self, Entry};
+use crate::controller::{Context, Failure};
+use crate::plan::observed::{Held, Material, Reading};
+use crate::plan::{self, ids};
+use crate::softdelete::{Record, RecordId, RecordState, Subject};
+
+/// What was looked at on the backend's side, and by which records.
+pub(super) struct Stored {
+    pub records: Vec<Held>,
+    pub material: Material,
+    pub hsm: Option<(u64, Record)>,
+    pub backend: String,
+}
+/// What the backend's side shows. A ledger that does not answer is no news of the lineage, but something to show on it (SD-28).
+pub(super) async fn stored(
+    context: &Context,
+    named: &Named<'_>,
+    again: bool,
+) -> Result<Option<Stored>, Failure> {
+    let entries = context.index.of_lineage(named.lineage);
+    let backend = entries
+        .iter()
+        .map(|entry| entry.backend.clone())
+        .next()
+        .unwrap_or_else(|| named.backend.clone());
+    let Some(module) = context.backends.get(&backend).cloned() else {
+        return Ok(Some(Stored {
+            records: Vec::new(),
+            material: Material::UnknownBackend,
+            hsm: None,
+            backend,
+        }));
+    };
+    match answered(context, named, &module, &backend, entries, again).await {
+        Err(Failure::Backend(BackendError::Unavailable(why))) => Ok(Some(Stored {
+            records: Vec::new(),
+            material: Material::NoLedger(why),
+            hsm: None,
+            backend,
+        })),
+        other => other,
+    }
+}
+
+/// Handles first, then the records anew. None: the records name other material than the one looked at.
+async fn answered(
+    context: &Context,
+    named: &Named<'_>,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+    mut entries: Vec<Entry>,
+    again: bool,
+) -> Result<Option<Stored>, Failure> {
+    if again {
+        // What memory has may be gone from the ledger: a store that was lost, or put back.
+        entries = at_the_source(context, module, entries).await?;
+    }
+    if let Some(own) = named.object.as_ref().map(ids::record_id)
+        && !entries.iter().any(|entry| entry.held.id == own)
+    {
+        entries.extend(
+            read(context, module, backend, &own)
+                .await?
+                .map(|held| Entry {
+                    backend: backend.to_owned(),
+                    held,
+                }),
+        );
+    }
+    let before = looked_at(entries.iter().map(|entry| &entry.held));
+    let hsm_id = hsm_id(context, named, before.as_ref().map(|(_, record)| record));
+    let hsm_before = match &hsm_id {
+        Some(id) => read(context, module, backend, id).await?.and_then(one),
+        None => None,
+    };
+    let material = material(
+        context,
+        module,
+        before.as_ref().map(|(_, record)| record),
+        hsm_before.as_ref().map(|(_, record)| record),
+    )
+    .await?;
+
+    let mut records = Vec::new();
+    for entry in &entries {
+        records.extend(read(context, module, backend, &entry.held.id).await?);
+    }
+    let hsm = match &hsm_id {
+        Some(id) => read(context, module, backend, id).await?.and_then(one),
+        None => None,
+    };
+    let after = looked_at(records.iter());
+    // G3: handles count only for the very record that they were taken under. What is now the only copy was an original before.
+    if before != after || hsm_before != hsm {
+        return Ok(None);
+    }
+    Ok(Some(Stored {
+        records,
+        material,
+        hsm,
+        backend: backend.to_owned(),
+    }))
+}
+
+/// The entries as the ledger has them now.
+async fn at_the_source(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    entries: Vec<Entry>,
+) -> Result<Vec<Entry>, Failure> {
+    let mut found = Vec::new();
+    for Entry { backend, held } in entries {
+        let held = read(context, module, &backend, &held.id).await?;
+        found.extend(held.map(|held| Entry { backend, held }));
+    }
+    Ok(found)
+}
+
+/// The record whose material is looked at: the one that stands, else an ended creation's, of which a paused process may have left something.
+fn looked_at<'a>(held: impl Iterator<Item = &'a Held> + Clone) -> Option<(u64, Record)> {
+    let standing = held.clone().find(|held| !held.is_final());
+    let ended = || {
+        held.clone()
+            .find(|held| held.record().is_some_and(plan::leaves_strays))
+    };
+    standing.or_else(ended).cloned().and_then(one)
+}
+
+pub(super) fn one(held: Held) -> Option<(u64, Record)> {
+    match held.reading {
+        Reading::One(record) => Some((held.generation, *record)),
+        Reading::Disagree | Reading::Unknown(_) => None,
+    }
+}
+
+fn material_ids(record: &Record) -> Vec<MaterialId> {
+    match &record.subject {
+        Subject::Hsm { .. } => Vec::new(),
+        Subject::Key {
+            versions, pending, ..
+        } => versions
+            .iter()
+            .map(|version| &version.material)
+            .chain(pending.iter().map(|pending| &pending.material))
+            .filter_map(ids::backend_id)
+            .collect(),
+    }
+}
+
+/// The record that the key's record names, else that of the HSM of that name.
+fn hsm_id(context: &Context, named: &Named<'_>, record: Option<&Record>) -> Option<RecordId> {
+    if let Some(Subject::Key { hsm, .. }) = record.map(|record| &record.subject) {
+        return Some(hsm.clone());
+    }
+    let of = named.hsm_lineage?;
+    let standing = context
+        .index
+        .of_lineage(of)
+        .into_iter()
+        .find(|entry| !entry.held.is_final());
+    standing
+        .map(|entry| entry.held.id)
+        .or_else(|| named.hsm.as_ref().map(ids::record_id))
+}
+
+/// All records of one ledger in one pass; memory takes note of them.
+pub async fn list(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+) -> Result<Vec<Held>, Failure> {
+    let stored = context
+        .pool
+        .run(Arc::clone(module), |module| module.records())
+        .await?;
+    let all: Vec<_> = stored
+        .chunk_by(|one, other| one.id == other.id)
+        .filter_map(|group| index::reading(&RecordId(group[0].id.clone()), group))
+        .collect();
+    for held in &all {
+        context.index.note(backend, held.clone());
+    }
+    Ok(all)
+}
+
+/// The id's record, at the source; memory takes note of it.
+pub async fn read(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+    id: &RecordId,
+) -> Result<Option<Held>, Failure> {
+    let name = id.0.clone();
+    let stored = context
+        .pool
+        .run(Arc::clone(module), move |module| module.read(&name))
+        .await?;
+    let held = index::reading(id, &stored);
+    if let Some(held) = &held {
+        context.index.note(backend, held.clone());
+    }
+    Ok(held)
+}
+
+async fn material(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    record: Option<&Record>,
+    hsm: Option<&Record>,
+) -> Result<Material, Failure> {
+    let Some(record) = record else {
+        return Ok(Material::NotLooked);
+    };
+    match &record.subject {
+        Subject::Hsm { .. } => {
+            let label = ids::token_label(&record.id);
+            let seen = context
+                .pool
+                .run(Arc::clone(module), move |module| module.token(&label))
+                .await;
+            Ok(seen.map_or_else(unavailable, Material::Token))
+        }
+        Subject::Key { .. } => match hsm.map(|hsm| &hsm.subject) {
+            Some(Subject::Hsm { token: Some(token) }) => {
+                let token = TokenRef {
+                    label: crate::backend::TokenLabel(token.label.clone()),
+                    serial: token.serial.clone(),
+                };
+                objects(context, module, token, record).await
+            }
+            _ => Ok(Material::NoToken),
+        },
+    }
+}
+
+/// Of what lives, with nothing pending, labels are enough.
+fn counted_only(record: &Record) -> bool {
+    let pending = matches!(
+        &record.subject,
+        Subject::Key {
+            pending: Some(_),
+            ..
+        }
+    );
+    record.state == RecordState::Live && !pending
+}
+
+async fn objects(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    token: TokenRef,
+    record: &Record,
+) -> Result<Material, Failure> {
+    let ids = material_ids(record);
+    let quiet = counted_only(record);
+    let seen = context
+        .pool
+        .run(Arc::clone(module), move |module| {
+            let labels = module.objects(&token, &ids, Depth::Labels)?;
+            // What lives is only counted; each object is tried wherever something is about to be decided on it.
+            if quiet
+                && labels
+                    .iter()
+                    .all(|object: &ObjectFacts| object.mark == Mark::Live)
+            {
+                Ok(labels)
+            } else {
+                module.objects(&token, &ids, Depth::Proof)
+            }
+        })
+        .await;
+    Ok(seen.map_or_else(unavailable, Material::Objects))
+}
+
+fn unavailable(error: BackendError) -> Material {
+    match error {
+        BackendError::Sealed => Material::Sealed,
+        BackendError::NotThere(_) => Material::NoToken,
+        other => Material::Unavailable(other.to_string()),
+    }
+}
