@@ -330,16 +330,16 @@ fn cells(world: &World, kind: Kind, what: Act) -> Cells {
     let records = world.ledger.values().filter(its);
     Cells {
         object: rows::object_cell(world.objects.get(&of).map(|object| {
-            let reason = ready(conditions(object)).map(|ready| ready.reason.as_str());
+            let reason = ready(conditions(object)).map(|ready| ready.reason.clone());
             (
-                object.meta.uid.as_str(),
+                object.meta.uid.to_string(),
                 reason,
                 object.meta.deleted.is_some(),
             )
         })),
         proxy: rows::proxy_cell(world.proxies.get(&of).map(|found| {
             let phase = found.status.phase.map(|phase| format!("{phase:?}"));
-            (found.origin().uid.as_str(), phase)
+            (found.origin().uid.clone(), phase)
         })),
         record: rows::record_cell(
             records

@@ -127,6 +127,7 @@ impl World {
             .cloned()
             .chain(recorded)
             .chain(self.recovers.values().map(asked_for))
+            .chain(self.purges.values().filter_map(to_purge))
             .collect()
     }
 
@@ -516,6 +517,15 @@ fn asked_for(recover: &Recover) -> Lineage {
         api::ObjectKind::HsmKey => Kind::Key,
     };
     Lineage::new(kind, "payments", recover.spec.name.clone())
+}
+
+fn to_purge(purge: &Purge) -> Option<Lineage> {
+    let kind = match purge.spec.kind {
+        api::ProxyKind::DeletedManagedHsm => Kind::Hsm,
+        api::ProxyKind::DeletedHsmKey => Kind::Key,
+    };
+    let (namespace, name) = purge.spec.name.split_once('.')?;
+    Some(Lineage::new(kind, namespace, name))
 }
 
 fn material_ids(record: &Record) -> Vec<String> {

@@ -189,15 +189,15 @@ pub struct Cells {
 const NONE: &str = "–";
 
 /// uid, the reason of Ready, whether it terminates.
-pub fn object_cell(object: Option<(&str, Option<&str>, bool)>) -> String {
+pub fn object_cell(object: Option<(String, Option<String>, bool)>) -> String {
     object.map_or(NONE.into(), |(uid, reason, terminating)| {
         let going = if terminating { ", terminating" } else { "" };
-        format!("{uid}: {}{going}", reason.unwrap_or("not seen"))
+        format!("{uid}: {}{going}", reason.as_deref().unwrap_or("not seen"))
     })
 }
 
 /// The origin's uid, and the phase.
-pub fn proxy_cell(proxy: Option<(&str, Option<String>)>) -> String {
+pub fn proxy_cell(proxy: Option<(String, Option<String>)>) -> String {
     proxy.map_or(NONE.into(), |(uid, phase)| {
         format!("{uid}: {}", phase.as_deref().unwrap_or("retained"))
     })
