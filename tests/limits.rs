@@ -4,7 +4,7 @@ mod operator;
 
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::Watched;
-use managed_hsm_operator::softdelete::Kind;
+use managed_hsm_operator::softdelete::{Kind, Refusal};
 use operator::{Build, Operator, condition, gone, until};
 use testplane::{Options, borrow};
 
@@ -231,4 +231,39 @@ async fn sd28_what_is_in_a_backend_that_is_configured_no_more_can_be_deleted_and
         back.data["status"]["versions"],
         made.data["status"]["versions"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd34_a_key_whose_hsm_does_not_exist_says_so_also_where_no_backend_is_the_default() {
+    let plane = borrow(Options::default()).await;
+    let mut without = Build::new(&plane, MemoryBackend::new()).await;
+    let rack = without.backends.remove("default").expect("it is there");
+    without.backends.insert("rack".into(), rack);
+    let _operator = without.start().await;
+    let ns = plane.namespace("nohsm").await;
+    let key = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: HsmKey, metadata: {{name: signing, namespace: {ns}}}, spec: {{hsm: safe, keyType: EC, curve: P-256}}}}\n"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &key).await.ok();
+    let key = Watched::Object(Kind::Key);
+    let waits = until(
+        &plane,
+        key,
+        Some(&ns),
+        "signing",
+        "Ready",
+        "False",
+        "HsmNotFound",
+    )
+    .await;
+    let (_, _, sentence) = condition(&waits, "Ready").expect("told");
+    let refusal = Refusal::HsmNotFound { hsm: "safe".into() };
+    assert_eq!(sentence, refusal.to_string());
+
+    // And it goes on by itself, in the backend that its HSM is in.
+    let hsm = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: ManagedHsm, metadata: {{name: safe, namespace: {ns}}}, spec: {{backend: rack}}}}\n"
+    );
+    plane.kubectl(&["apply", "-f", "-"], &hsm).await.ok();
+    until(&plane, key, Some(&ns), "signing", "Ready", "True", "").await;
 }

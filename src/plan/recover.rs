@@ -253,7 +253,7 @@ fn can_have_its_object(o: &Observed, found: &Proxy) -> Result<(), Hold> {
 
 /// Step 3.
 fn create_object(o: &Observed, found: &Proxy, record: &Record) -> Move {
-    let snapshot = translate::snapshot_to_recover(found, record);
+    let snapshot = translate::snapshot_to_recover(o, found, record);
     act(Step::told(
         Effect::CreateObject(Box::new(snapshot)),
         Whom::Proxy,

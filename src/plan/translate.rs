@@ -136,7 +136,7 @@ pub fn shown_fingerprint(
 }
 
 /// The object as it is to come back; of an incomplete snapshot the fixed fields and switches, from the record.
-pub fn snapshot_to_recover(found: &Proxy, record: &Record) -> api::Snapshot {
+pub fn snapshot_to_recover(o: &Observed, found: &Proxy, record: &Record) -> api::Snapshot {
     let snapshot = match &found.spec {
         ProxySpec::Hsm(spec) => &spec.snapshot,
         ProxySpec::Key(spec) => &spec.snapshot,
@@ -145,15 +145,15 @@ pub fn snapshot_to_recover(found: &Proxy, record: &Record) -> api::Snapshot {
         api_version: format!("{}/{}", api::GROUP, api::VERSION),
         labels: Default::default(),
         annotations: Default::default(),
-        spec: spec_from_record(record),
+        spec: spec_from_record(&o.backend, record),
         managed_fields: Value::Null,
     })
 }
 
-fn spec_from_record(record: &Record) -> Value {
+fn spec_from_record(backend: &str, record: &Record) -> Value {
     match &record.subject {
         Subject::Hsm { .. } => {
-            json!({"retentionDays": record.retention_days, "softDelete": record.soft_delete, "purgeProtection": record.purge_protection})
+            json!({"backend": backend, "retentionDays": record.retention_days, "softDelete": record.soft_delete, "purgeProtection": record.purge_protection})
         }
         Subject::Key {
             hsm_name,

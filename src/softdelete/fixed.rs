@@ -11,6 +11,8 @@ pub struct Wanted {
     /// As it is in effect (SD-02).
     pub soft_delete: bool,
     pub purge_protection: bool,
+    /// Of a ManagedHsm.
+    pub backend: Option<String>,
     /// Of an HsmKey.
     pub key: Option<WantedKey>,
 }
@@ -25,8 +27,10 @@ pub struct WantedKey {
 }
 
 /// The first of a manifest's fields that disagrees with what the record fixed, or with a switch that only turns on (SD-08, SD-12, SD-13).
-pub fn changed_fixed_field(record: &Record, wanted: &Wanted) -> Option<Refusal> {
+/// `kept_in` is the backend whose ledger the record is in: it is not said in the record itself.
+pub fn changed_fixed_field(record: &Record, kept_in: &str, wanted: &Wanted) -> Option<Refusal> {
     changed_retention(record, wanted)
+        .or_else(|| changed_backend(kept_in, wanted))
         .or_else(|| protection::soft_delete_switch(record.soft_delete, wanted.soft_delete).err())
         .or_else(|| changed_protection(record, wanted))
         .or_else(|| changed_key(record, wanted))
@@ -35,6 +39,18 @@ pub fn changed_fixed_field(record: &Record, wanted: &Wanted) -> Option<Refusal> 
 fn changed_retention(record: &Record, wanted: &Wanted) -> Option<Refusal> {
     let (fixed, wanted) = (record.retention_days, wanted.retention_days);
     (fixed != wanted).then_some(Refusal::RetentionImmutable { fixed, wanted })
+}
+
+fn changed_backend(kept_in: &str, wanted: &Wanted) -> Option<Refusal> {
+    let other = wanted
+        .backend
+        .as_ref()
+        .filter(|backend| *backend != kept_in)?;
+    Some(Refusal::FieldImmutable {
+        field: "spec.backend".into(),
+        fixed: kept_in.into(),
+        wanted: other.clone(),
+    })
 }
 
 fn changed_protection(record: &Record, wanted: &Wanted) -> Option<Refusal> {
@@ -93,8 +109,9 @@ fn changed_key(record: &Record, wanted: &Wanted) -> Option<Refusal> {
 
 /// Why a manifest that stands cannot be given a deleted object's material: the field in which it disagrees, with both values. A switch
 /// that is on in it and off in the deleted object is stricter, and no difference (SD-20).
-pub fn adoption_difference(record: &Record, wanted: &Wanted) -> Option<Refusal> {
-    changed_fixed_field(record, wanted).map(|refusal| disagreement(record, wanted, refusal))
+pub fn adoption_difference(record: &Record, kept_in: &str, wanted: &Wanted) -> Option<Refusal> {
+    changed_fixed_field(record, kept_in, wanted)
+        .map(|refusal| disagreement(record, wanted, refusal))
 }
 
 fn disagreement(record: &Record, wanted: &Wanted, refusal: Refusal) -> Refusal {
@@ -151,6 +168,7 @@ mod tests {
             retention_days: 30,
             soft_delete: true,
             purge_protection: true,
+            backend: None,
             key: Some(wanted_key()),
         }
     }
@@ -165,7 +183,7 @@ mod tests {
     }
 
     fn reason(wanted: &Wanted) -> Option<Reason> {
-        changed_fixed_field(&record(), wanted).map(|refusal| refusal.reason())
+        changed_fixed_field(&record(), "default", wanted).map(|refusal| refusal.reason())
     }
 
     #[test]
@@ -188,6 +206,37 @@ mod tests {
                 ..wanted()
             }),
             Some(Reason::RetentionImmutable)
+        );
+    }
+
+    #[test]
+    fn sd08_another_backend_than_the_one_that_holds_it_stands_and_is_no_adoption() {
+        let hsm = Record {
+            retention_days: 30,
+            purge_protection: true,
+            subject: Subject::Hsm { token: None },
+            ..key(RecordState::Live)
+        };
+        let wants = |backend: &str| Wanted {
+            backend: Some(backend.into()),
+            key: None,
+            ..wanted()
+        };
+        assert_eq!(
+            changed_fixed_field(&hsm, "default", &wants("default")),
+            None
+        );
+        let changed = changed_fixed_field(&hsm, "default", &wants("rack")).unwrap();
+        assert!(
+            changed
+                .to_string()
+                .starts_with("The field spec.backend was fixed as default"),
+            "{changed}"
+        );
+        let adopted = adoption_difference(&hsm, "default", &wants("rack"));
+        assert_eq!(
+            adopted.map(|refusal| refusal.reason()),
+            Some(Reason::SnapshotDisagrees)
         );
     }
 
@@ -215,7 +264,10 @@ mod tests {
             purge_protection: false,
             ..record()
         };
-        assert_eq!(changed_fixed_field(&unprotected, &wanted()), None);
+        assert_eq!(
+            changed_fixed_field(&unprotected, "default", &wanted()),
+            None
+        );
     }
 
     #[test]
@@ -227,6 +279,7 @@ mod tests {
         };
         let refusal = changed_fixed_field(
             &off,
+            "default",
             &Wanted {
                 soft_delete: false,
                 ..wanted()
@@ -247,7 +300,7 @@ mod tests {
             purge_protection: false,
             ..record()
         };
-        assert_eq!(changed_fixed_field(&hsm, &wanted()), None);
+        assert_eq!(changed_fixed_field(&hsm, "default", &wanted()), None);
     }
 
     #[test]
@@ -255,6 +308,7 @@ mod tests {
         let changed = |key| {
             changed_fixed_field(
                 &record(),
+                "default",
                 &Wanted {
                     key: Some(key),
                     ..wanted()
@@ -308,7 +362,10 @@ mod tests {
             purge_protection: false,
             ..record()
         };
-        assert_eq!(adoption_difference(&unprotected, &wanted()), None);
+        assert_eq!(
+            adoption_difference(&unprotected, "default", &wanted()),
+            None
+        );
         let looser = Wanted {
             purge_protection: false,
             ..wanted()
@@ -318,7 +375,10 @@ mod tests {
             deleted: "true".into(),
             standing: "false".into(),
         };
-        assert_eq!(adoption_difference(&record(), &looser), Some(named));
+        assert_eq!(
+            adoption_difference(&record(), "default", &looser),
+            Some(named)
+        );
     }
 
     #[test]
@@ -350,7 +410,7 @@ mod tests {
                 "oct 256",
             ),
         ] {
-            let refusal = adoption_difference(&record(), &wanted).unwrap();
+            let refusal = adoption_difference(&record(), "default", &wanted).unwrap();
             assert!(refusal.reason().is_final_for_recover(), "{refusal}");
             assert!(refusal.to_string().contains(standing), "{refusal}");
         }

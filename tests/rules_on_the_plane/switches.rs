@@ -104,6 +104,51 @@ async fn sd08_a_changed_fixed_field_stands_and_goes_on_when_it_is_put_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sd08_an_hsm_that_is_told_to_move_to_another_backend_stays_in_its_own_and_says_so() {
+    let scene = Scene::with_key("moves").await;
+    let before = scene.ready(HSM, "safe").await;
+    // Another one that is configured, and one that is not.
+    for other in ["lost", "nowhere"] {
+        let spec = format!("{{backend: {other}}}");
+        scene.apply(&manifest("ManagedHsm", "safe", &spec)).await;
+        let sentence = scene.stalled(HSM, "safe", "FieldImmutable").await;
+        let refusal = Refusal::FieldImmutable {
+            field: "spec.backend".into(),
+            fixed: "default".into(),
+            wanted: other.into(),
+        };
+        assert_eq!(sentence, refusal.to_string());
+        let key = scene.ready(KEY, "signing").await;
+        assert_eq!(scene.signs(&key), Ok(()), "it works on meanwhile");
+    }
+
+    // Deleted in that state it is kept where it is, and one that asks for it from elsewhere does not get it.
+    let proxy = scene.deleted(HSM, "safe").await;
+    assert_eq!(proxy.data["spec"]["backend"], "default");
+    scene
+        .apply(&manifest("ManagedHsm", "safe", "{backend: lost}"))
+        .await;
+    scene
+        .ask_back("elsewhere", "ManagedHsm", "safe", &origin(&proxy))
+        .await;
+    let failed = scene
+        .until(RECOVER, "elsewhere", "Failed", "True", "SnapshotDisagrees")
+        .await;
+    let (_, _, sentence) = condition(&failed, "Failed").expect("told");
+    assert!(
+        sentence.contains("has spec.backend default") && sentence.contains("has lost"),
+        "{sentence}"
+    );
+    let patch = r#"{"spec":{"backend":"default"}}"#;
+    let args = ["patch", "managedhsm", "safe", "--type=merge", "-p", patch];
+    scene.kubectl(&args, "").await.ok();
+    let back = scene.recovered(HSM, "safe", &origin(&proxy)).await;
+    assert_eq!(back.data["status"]["hsmId"], before.data["status"]["hsmId"]);
+    let key = scene.ready(KEY, "signing").await;
+    assert_eq!(scene.signs(&key), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sd34_every_sentence_in_a_condition_has_a_code_of_the_list_and_a_way_out() {
     let scene = Scene::with_key("words").await;
     scene.deleted(KEY, "signing").await;

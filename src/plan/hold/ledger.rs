@@ -5,6 +5,7 @@ use super::*;
 /// Nothing is judged, let alone written, on records that say different things, or that nobody can read.
 pub fn unreadable(o: &Observed) -> Check {
     if o.material == Material::UnknownBackend {
+        no_hsm_to_be_in(o)?;
         return Err(refused(Refusal::BackendUnknown {
             backend: o.backend.clone(),
         }));
@@ -30,6 +31,18 @@ pub fn unreadable(o: &Observed) -> Check {
         }
         Reading::One(_) => store_is_old(o, held),
     })
+}
+
+/// A key that never had material, in an HSM of which nothing stands: nobody can say which backend it is for.
+fn no_hsm_to_be_in(o: &Observed) -> Check {
+    let (Some(object), Some(hsm)) = (o.alive(), &o.hsm) else {
+        return Ok(());
+    };
+    let of_nothing = hsm.object.is_none() && hsm.record.is_none() && hsm.proxy.is_none();
+    if of_nothing && o.proxy.is_none() && !translate::had_material(object) {
+        return Err(hsm_not_found(&hsm.name));
+    }
+    Ok(())
 }
 
 /// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed.

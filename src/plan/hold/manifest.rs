@@ -22,6 +22,7 @@ fn wanted_hsm(o: &Observed, spec: &api::ManagedHsmSpec) -> Wanted {
             o.settings.undeletable,
         ),
         purge_protection: spec.purge_protection,
+        backend: Some(spec.backend.clone()),
         key: None,
     }
 }
@@ -40,6 +41,7 @@ fn wanted_key(o: &Observed, object: &Object, spec: &api::HsmKeySpec) -> Result<W
             .map_err(refused)?,
         soft_delete: hsm.soft_delete,
         purge_protection: spec.purge_protection,
+        backend: None,
         key: Some(WantedKey {
             hsm: hsm.id.clone(),
             hsm_name: spec.hsm.clone(),
@@ -71,7 +73,7 @@ fn hsm_record<'a>(o: &'a Observed, spec: &api::HsmKeySpec) -> Result<&'a Record,
         .ok_or_else(|| hsm_not_found(&spec.hsm))
 }
 
-fn hsm_not_found(name: &str) -> Hold {
+pub(super) fn hsm_not_found(name: &str) -> Hold {
     refused_until(
         Refusal::HsmNotFound {
             hsm: name.to_owned(),
@@ -83,7 +85,8 @@ fn hsm_not_found(name: &str) -> Hold {
 /// What the manifest asks for beside what the record fixed: of what was left out, the record's.
 pub fn fixed(o: &Observed, object: &Object, record: &Record) -> Result<Wanted, Hold> {
     let wanted = beside(o, object, record)?;
-    fixed::changed_fixed_field(record, &wanted).map_or(Ok(wanted), |refusal| Err(refused(refusal)))
+    fixed::changed_fixed_field(record, &o.backend, &wanted)
+        .map_or(Ok(wanted), |refusal| Err(refused(refusal)))
 }
 
 pub(super) fn beside(o: &Observed, object: &Object, record: &Record) -> Result<Wanted, Hold> {
@@ -93,6 +96,7 @@ pub(super) fn beside(o: &Observed, object: &Object, record: &Record) -> Result<W
             retention_days: spec.retention_days.unwrap_or(record.retention_days),
             soft_delete: record.soft_delete,
             purge_protection: spec.purge_protection,
+            backend: None,
             key: Some(WantedKey {
                 hsm: hsm.clone(),
                 hsm_name: spec.hsm.clone(),

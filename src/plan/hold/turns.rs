@@ -138,6 +138,7 @@ pub fn standing_object(o: &Observed, found: &Proxy) -> Check {
 pub fn adoption(o: &Observed, object: &Object, record: &Record) -> Result<Option<Refusal>, Hold> {
     Ok(fixed::adoption_difference(
         record,
+        &o.backend,
         &beside(o, object, record)?,
     ))
 }
