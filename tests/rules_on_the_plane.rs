@@ -15,6 +15,8 @@ mod material;
 mod names;
 #[path = "rules_on_the_plane/proxies.rs"]
 mod proxies;
+#[path = "rules_on_the_plane/purging.rs"]
+mod purging;
 #[path = "rules_on_the_plane/recovering.rs"]
 mod recovering;
 #[path = "rules_on_the_plane/scene.rs"]

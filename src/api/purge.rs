@@ -25,6 +25,7 @@ pub const MAX_DESTROYED_ITEMS: usize = 256;
     category = "hsm",
     cel,
     annotation("helm.sh/resource-policy", "keep"),
+    selectable = ".spec.name",
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.name"),
     printcolumn(
         name = "Requested by",

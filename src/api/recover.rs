@@ -24,6 +24,7 @@ pub const MAX_RECOVERED: usize = 1000;
     category = "hsm",
     cel,
     annotation("helm.sh/resource-policy", "keep"),
+    selectable = ".spec.name",
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.name"),
     printcolumn(

@@ -60,12 +60,31 @@ pub type Caches = HashMap<Watched, Store<DynamicObject>>;
 #[derive(Clone)]
 pub struct Cluster {
     pub client: Client,
+    writer: Client,
     caches: Caches,
 }
 
 impl Cluster {
     pub fn new(client: Client, caches: Caches) -> Self {
-        Self { client, caches }
+        let writer = client.clone();
+        Self {
+            client,
+            writer,
+            caches,
+        }
+    }
+
+    /// What writes through another client, by which a write is tried once.
+    pub fn with_writer(self, writer: Client) -> Self {
+        Self { writer, ..self }
+    }
+
+    /// What is written through it is tried once: by us again after another look, if need be.
+    pub fn writing(&self) -> Self {
+        Self {
+            client: self.writer.clone(),
+            ..self.clone()
+        }
     }
 
     /// The API of a namespaced kind in one namespace.
@@ -164,13 +183,63 @@ impl Cluster {
         self.list(Watched::Object(Kind::Key), |found| is_in(found, hsm))
     }
 
+    /// The Recovers that name what stood under that name.
+    pub async fn recovers(
+        &self,
+        source: Source,
+        lineage: &Lineage,
+    ) -> Result<Vec<DynamicObject>, kube::Error> {
+        let api = self.namespaced(Watched::Recover, &lineage.namespace);
+        let kind = lineage.kind.object();
+        self.naming(source, Watched::Recover, &api, &lineage.name, |found| {
+            found.metadata.namespace.as_ref() == Some(&lineage.namespace)
+                && text(found, "/spec/kind") == Some(kind)
+        })
+        .await
+    }
+
+    /// The Purges that name its proxy.
+    pub async fn purges(
+        &self,
+        source: Source,
+        lineage: &Lineage,
+    ) -> Result<Vec<DynamicObject>, kube::Error> {
+        let proxy = crate::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
+        let kind = lineage.kind.proxy();
+        self.naming(
+            source,
+            Watched::Purge,
+            &self.global(Watched::Purge),
+            &proxy,
+            |found| text(found, "/spec/kind") == Some(kind),
+        )
+        .await
+    }
+
+    async fn naming(
+        &self,
+        source: Source,
+        of: Watched,
+        api: &Api<DynamicObject>,
+        name: &str,
+        its: impl Fn(&DynamicObject) -> bool,
+    ) -> Result<Vec<DynamicObject>, kube::Error> {
+        let named = |found: &DynamicObject| text(found, "/spec/name") == Some(name) && its(found);
+        match source {
+            Source::Cache => Ok(self.list(of, named)),
+            Source::Live => {
+                let params = ListParams::default().fields(&format!("spec.name={name}"));
+                let all = listed(api, &params).await?;
+                Ok(all.into_iter().filter(named).collect())
+            }
+        }
+    }
+
     /// Whether absence of that kind means anything: its definition is there and stays. A definition that terminates has its objects swept, and a NotFound looks
     /// like any other.
     pub async fn definition_stays(&self, of: Watched) -> Result<bool, kube::Error> {
-        let resource = of.resource();
-        let name = format!("{}.{}", resource.plural, resource.group);
         let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
-        let Some(found) = definitions.get_opt(&name).await? else {
+        let Some(found) = definitions.get_opt(&definition_name(of)).await? else {
             return Ok(false);
         };
         let conditions = found.status.and_then(|status| status.conditions);
@@ -179,6 +248,13 @@ impl Cluster {
             all.any(|condition| condition.type_ == kind && condition.status == "True")
         };
         Ok(found.metadata.deletion_timestamp.is_none() && is("Established") && !is("Terminating"))
+    }
+
+    /// Whether the kind's definition is there and nobody deletes it; of a definition the metadata is a thousandth.
+    pub async fn definition_kept(&self, of: Watched) -> Result<bool, kube::Error> {
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let found = definitions.get_metadata_opt(&definition_name(of)).await?;
+        Ok(found.is_some_and(|found| found.metadata.deletion_timestamp.is_none()))
     }
 
     fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
@@ -204,6 +280,11 @@ impl Cluster {
             })
             .unwrap_or_default()
     }
+}
+
+pub fn definition_name(of: Watched) -> String {
+    let resource = of.resource();
+    format!("{}.{}", resource.plural, resource.group)
 }
 
 fn is_in(key: &DynamicObject, hsm: &Lineage) -> bool {

@@ -6,8 +6,9 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use kube::core::response::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
 
-use super::cluster::Watched;
+use super::cluster::{Cluster, Watched};
 use super::{Context, Failure, observe};
 use crate::api;
 use crate::backend::{BackendError, HsmBackend, Stored};
@@ -45,6 +46,7 @@ impl Effect {
             Self::ShowPurge(..) => "ShowPurge",
             Self::CreateReceipt(_) => "CreateReceipt",
             Self::OpenForDestruction(_) => "OpenForDestruction",
+            Self::ReleaseToken(_) => "ReleaseToken",
             Self::WriteRecord { .. } => "WriteRecord",
             Self::CreateToken(_) => "CreateToken",
             Self::SealToken(_) => "SealToken",
@@ -62,6 +64,7 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
     let lineage = &seen.lineage;
     let run = Run {
         context,
+        cluster: context.cluster.writing(),
         lineage,
         backend: &seen.backend,
     };
@@ -85,7 +88,13 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
             })
             .await
         }
-        Effect::WriteRecord { generation, record } => run.write_record(*generation, record).await,
+        Effect::ReleaseToken(token) => {
+            run.module(token.clone(), |module, token| module.release_token(&token))
+                .await
+        }
+        Effect::WriteRecord { generation, record } => {
+            run.write_record(seen, *generation, record).await
+        }
         Effect::CreateToken(label) => {
             run.module(label.clone(), |module, label| {
                 module.create_token(&label).map(drop)
@@ -139,6 +148,7 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
 
 struct Run<'a> {
     context: &'a Context,
+    cluster: Cluster,
     lineage: &'a Lineage,
     backend: &'a str,
 }
@@ -147,7 +157,7 @@ impl Run<'_> {
     /// A merge patch that carries the resourceVersion: a clean 409 where it is another.
     async fn finalizers(&self, at: &At, all: &[String]) -> Outcome {
         let patch = json!({"metadata": {"uid": at.uid, "resourceVersion": at.resource_version, "finalizers": all}});
-        let objects = self.context.cluster.objects(self.lineage);
+        let objects = self.cluster.objects(self.lineage);
         settle(
             Tried::Other,
             objects
@@ -168,8 +178,7 @@ impl Run<'_> {
         proxy.data = json!({"spec": spec});
         settle(
             Tried::CreateProxy,
-            self.context
-                .cluster
+            self.cluster
                 .proxies(self.lineage.kind)
                 .create(&posted(api::MANAGER), &proxy)
                 .await,
@@ -186,8 +195,7 @@ impl Run<'_> {
         };
         settle(
             Tried::Other,
-            self.context
-                .cluster
+            self.cluster
                 .proxies(self.lineage.kind)
                 .delete(&at.name, &exact)
                 .await,
@@ -196,10 +204,10 @@ impl Run<'_> {
 
     /// Named by the uid whose end it tells, so that it is written once.
     async fn create_receipt(&self, spec: &api::PurgeSpec) -> Outcome {
-        let name = format!("{}.{}", spec.name, spec.uid);
+        let name = receipt_name(spec);
         let mut receipt = DynamicObject::new(&name, &Watched::Purge.resource());
         receipt.data = json!({"spec": serde_json::to_value(spec)?});
-        let purges = self.context.cluster.global(Watched::Purge);
+        let purges = self.cluster.global(Watched::Purge);
         settle(
             Tried::Other,
             purges.create(&posted(api::MANAGER), &receipt).await,
@@ -220,8 +228,7 @@ impl Run<'_> {
         object.data = json!({"spec": snapshot.spec});
         settle(
             Tried::CreateObject,
-            self.context
-                .cluster
+            self.cluster
                 .objects(self.lineage)
                 .create(&posted(api::RECOVER_MANAGER), &object)
                 .await,
@@ -235,8 +242,7 @@ impl Run<'_> {
         )?;
         settle(
             Tried::Other,
-            self.context
-                .cluster
+            self.cluster
                 .objects(self.lineage)
                 .patch(&at.name, &PatchParams::default(), &patch)
                 .await,
@@ -251,11 +257,9 @@ impl Run<'_> {
         )?;
         let api = match of {
             Watched::Object(_) | Watched::Recover => {
-                self.context.cluster.namespaced(of, &self.lineage.namespace)
+                self.cluster.namespaced(of, &self.lineage.namespace)
             }
-            Watched::Proxy(_) | Watched::Purge | Watched::Namespace => {
-                self.context.cluster.global(of)
-            }
+            Watched::Proxy(_) | Watched::Purge | Watched::Namespace => self.cluster.global(of),
         };
         let params = PatchParams {
             field_manager: Some(api::MANAGER.to_owned()),
@@ -268,11 +272,18 @@ impl Run<'_> {
     }
 
     /// G2: after the write the record is read again; the next look goes by what stands there.
-    async fn write_record(&self, generation: u64, record: &Record) -> Outcome {
+    async fn write_record(&self, seen: &Observed, generation: u64, record: &Record) -> Outcome {
         // A new record's precondition, beside its generation: the key name is as free as the look saw it. Held until memory knows the record.
         let claim =
             (record.state == RecordState::Creating).then(|| self.context.index.claim_name(record));
         if matches!(claim, Some(None)) {
+            return Ok(Done::Raced);
+        }
+        // And a requested purge's: as many were done, or begun, as the look saw (`purge::next_slot`).
+        let slot = self.purge_slot(record).await;
+        if slot.is_some()
+            && self.context.index.purged_on_request(seen.now).len() != seen.purging.purged_at.len()
+        {
             return Ok(Done::Raced);
         }
         let stored = Stored {
@@ -294,6 +305,15 @@ impl Run<'_> {
         }
         self.context.record_changed(self.lineage, record);
         Ok(outcome)
+    }
+
+    /// Requested purges pass the point of no return one after the other.
+    async fn purge_slot(&self, record: &Record) -> Option<MutexGuard<'_, ()>> {
+        let requested = record.state == RecordState::Destroying && !record.requesters.is_empty();
+        if !requested {
+            return None;
+        }
+        Some(self.context.purge_slot.lock().await)
     }
 
     /// A call on the backend's own threads.
@@ -327,6 +347,14 @@ impl Run<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Unique by its end; what is too long for a name loses some of its middle.
+fn receipt_name(of: &api::PurgeSpec) -> String {
+    const LONGEST: usize = 253;
+    let room = LONGEST.saturating_sub(of.uid.len() + 1);
+    let proxy: String = of.name.chars().take(room).collect();
+    format!("{}.{}", proxy.trim_end_matches(['-', '.']), of.uid)
 }
 
 fn refused_by_module(error: &BackendError, full: bool, unsupported: bool) -> Refused {

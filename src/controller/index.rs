@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
+
 use crate::backend::Stored;
 use crate::plan::observed::{Held, Reading};
-use crate::plan::{Lineage, encoding, leaves_strays};
-use crate::softdelete::{Record, RecordId, Subject, arbiter, names};
+use crate::plan::{Lineage, encoding, may_leave_something};
+use crate::softdelete::{Record, RecordId, RecordState, Subject, arbiter, names};
 
 /// One record, and which backend's ledger it is in.
 #[derive(Clone, Debug)]
@@ -105,16 +107,60 @@ impl Index {
         self.lock().entries.get(id).cloned()
     }
 
-    /// All records of one lineage, of every life it had.
+    /// All records of one lineage, of every life it had, as they read beside their HSM's.
     pub fn of_lineage(&self, lineage: &Lineage) -> Vec<Entry> {
-        let inner = self.lock();
-        inner
+        let ids: Vec<_> = self
+            .lock()
             .by_lineage
             .get(lineage)
             .into_iter()
             .flatten()
-            .filter_map(|id| inner.entries.get(id))
             .cloned()
+            .collect();
+        ids.iter()
+            .filter_map(|id| self.get(id))
+            .map(|entry| Entry {
+                held: self.as_it_reads(entry.held),
+                ..entry
+            })
+            .collect()
+    }
+
+    /// A key's record as it reads once its HSM's is final: the HSM's end is its own (SD-26).
+    pub fn as_it_reads(&self, held: Held) -> Held {
+        let hsm = match held.record().map(|record| &record.subject) {
+            Some(Subject::Key { hsm, .. }) => self.get(hsm),
+            Some(Subject::Hsm { .. }) | None => None,
+        };
+        match (hsm, &held.reading) {
+            (Some(hsm), Reading::One(record)) if hsm.held.is_final() && !held.is_final() => {
+                let end = hsm.held.record().map_or(record.state, |hsm| hsm.state);
+                let record = Record {
+                    state: arbiter::state_in_hsm(record.state, end),
+                    ..(**record).clone()
+                };
+                Held {
+                    reading: Reading::One(Box::new(record)),
+                    ..held
+                }
+            }
+            _ => held,
+        }
+    }
+
+    /// When purges on request were done, of all that the ledgers remember; one that is under way counts as done now.
+    pub fn purged_on_request(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let when = |record: &Record| match record.state {
+            RecordState::Destroying => Some(now),
+            RecordState::Tombstone => record.destroyed.as_ref().map(|destroyed| destroyed.at),
+            _ => None,
+        };
+        self.lock()
+            .entries
+            .values()
+            .filter_map(|entry| entry.held.record())
+            .filter(|record| !record.requesters.is_empty())
+            .filter_map(when)
             .collect()
     }
 
@@ -164,7 +210,7 @@ impl Index {
                 entry
                     .held
                     .record()
-                    .filter(|record| !entry.held.is_final() || leaves_strays(record))
+                    .filter(|record| !entry.held.is_final() || may_leave_something(record))
             })
             .map(lineage)
             .collect()
@@ -179,8 +225,8 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::softdelete::Origin;
     use crate::softdelete::record::Algorithm;
-    use crate::softdelete::{Origin, RecordState};
 
     fn key(id: &str, name: &str, key_name: &str, state: RecordState) -> Record {
         Record {

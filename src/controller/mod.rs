@@ -58,6 +58,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub waker: Waker,
     pub teller: tell::Teller,
+    /// Held while a requested purge passes the point of no return.
+    purge_slot: tokio::sync::Mutex<()>,
     /// When each HSM's keys were last, or will next be, counted.
     counted: Mutex<HashMap<Lineage, Instant>>,
 
@@ -234,6 +236,8 @@ impl Reconcile for Context {
 /// What the controller is made of.
 pub struct Parts {
     pub client: kube::Client,
+    /// The same server, but a write is tried once and never lands late.
+    pub writer: kube::Client,
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
     pub pool: Pool,
     pub time: Arc<Timekeeper>,
@@ -278,7 +282,7 @@ async fn work(
     let (caches, watches) = watch::prepare();
     let readers: Vec<_> = caches.values().cloned().collect();
     let context = Arc::new(Context {
-        cluster: Cluster::new(parts.client.clone(), caches),
+        cluster: Cluster::new(parts.client.clone(), caches).with_writer(parts.writer),
         backends: parts.backends,
         pool: parts.pool,
         index: Index::default(),
@@ -287,6 +291,7 @@ async fn work(
         metrics: parts.metrics,
         waker: queue.waker(),
         teller: tell::Teller::new(parts.client.clone(), parts.instance),
+        purge_slot: tokio::sync::Mutex::default(),
         counted: Mutex::default(),
 
         #[cfg(feature = "faults")]

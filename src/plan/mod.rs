@@ -16,12 +16,13 @@ pub mod step;
 mod translate;
 
 pub use observed::{Lineage, Observed, Settings};
+pub use purge::on_the_mind as purge_on_the_mind;
+pub use status::is_final;
 pub use step::{Effect, Plan, Step};
 
 use std::time::Duration;
 
 use crate::api;
-use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::{Record, RecordState, Subject};
 use observed::{Held, Material, Object, Proxy};
 use recover::Outcome;
@@ -65,8 +66,8 @@ pub fn plan(o: &Observed) -> Plan {
                 .iter()
                 .find_map(|(recover, outcome)| status::recover(o, recover, outcome))
         })
-        .or_else(|| shown_proxy(o, ask.as_ref()))
-        .or_else(|| shown_purge(o));
+        .or_else(|| shown_proxy(o, ask.as_ref(), held.err()))
+        .or_else(|| shown_purge(o, held.err()));
     let waits = recovers.iter().map(|(_, outcome)| outcome);
     let date = ask.and_then(|ask| ask.wake);
     let wake = wake(life.err().as_ref(), waits).min(date.unwrap_or(LONGEST_SLEEP));
@@ -98,30 +99,16 @@ fn kept(o: &Observed) -> Option<(&Held, &Record, &Proxy)> {
 
 /// What the clock or somebody asks of a retained proxy.
 fn asked(o: &Observed) -> Option<purge::Ask> {
-    kept(o).map(|(held, record, found)| purge::retained(o, held, record, found))
+    kept(o).map(|(_, record, found)| purge::retained(o, record, found))
 }
 
 /// The first Purge whose status differs.
-fn shown_purge(o: &Observed) -> Option<Step> {
+fn shown_purge(o: &Observed, life: Option<&Hold>) -> Option<Step> {
     let open = |purge: &&observed::Purge| {
         purge.meta.deleted.is_none() && !status::is_final(&purge.status.conditions)
     };
-    o.purges.iter().filter(open).find_map(|purge| {
-        if !o.purging.looked {
-            return status::purge_later(o, purge);
-        }
-        match kept(o) {
-            Some((held, record, found)) => {
-                status::purge(o, purge, &purge::on_request(o, held, record, found, purge))
-            }
-            None if o.proxy.is_none() && o.standing().is_none() => status::purge(
-                o,
-                purge,
-                &PurgeVerdict::Fail(purge::without_proxy(o, purge)),
-            ),
-            None => None,
-        }
-    })
+    let mut all = o.purges.iter().filter(open).filter(|_| o.purging.looked);
+    all.find_map(|purge| status::purge(o, purge, &purge::on_request(o, purge), life))
 }
 
 fn unfinished(o: &Observed) -> impl Iterator<Item = &observed::Recover> {
@@ -137,13 +124,14 @@ fn begins(outcome: &Outcome) -> Option<Step> {
     }
 }
 
-fn shown_proxy(o: &Observed, ask: Option<&purge::Ask>) -> Option<Step> {
-    let found = o
-        .proxy
-        .as_ref()
-        .filter(|found| found.status.phase.is_none())?;
+fn shown_proxy(o: &Observed, ask: Option<&purge::Ask>, life: Option<&Hold>) -> Option<Step> {
+    let found = o.proxy.as_ref()?;
     let held = kept(o).map(|(held, _, _)| held);
-    let shown = status::proxy(o, found, held, ask.and_then(|ask| ask.held.as_ref()));
+    let shown = match found.status.phase {
+        None => status::proxy(o, found, held, ask.and_then(|ask| ask.held.as_ref())),
+        Some(api::Phase::Destroying) => status::being_purged(o, found, life),
+        Some(api::Phase::Recovering) => return None,
+    };
     (shown != found.status).then(|| {
         Step::quiet(Effect::ShowProxy(
             step::At::of(&found.meta),
@@ -222,37 +210,44 @@ fn of_record(o: &Observed, held: &Held, record: &Record, holder: Option<&Object>
     }
 }
 
-/// An ended creation: whoever was paused in it may make its pending object still, which is then destroyed.
-pub fn leaves_strays(record: &Record) -> bool {
-    let pending = matches!(
-        &record.subject,
-        Subject::Key {
-            pending: Some(_),
-            ..
-        }
-    );
-    record.state == RecordState::Tombstone && pending
+/// Whether something of what ended may still be there, or be made by whoever was paused meanwhile: what was pending, an HSM's token.
+pub fn may_leave_something(record: &Record) -> bool {
+    let material = match &record.subject {
+        Subject::Key { pending, .. } => pending.is_some(),
+        Subject::Hsm { .. } => true,
+    };
+    record.state == RecordState::Tombstone && material
 }
 
-/// A tombstone: strays of its creation, and a proxy that is still there.
+/// What ended: the Purges say so, the proxies go, and what may be left of it.
 fn gone_for_good(o: &Observed) -> Move {
-    let ended = o
-        .records
-        .iter()
-        .filter_map(Held::record)
-        .find(|record| leaves_strays(record));
-    if let Some(step) = ended.map_or(Ok(None), |record| purge::strays(o, record))? {
+    let ended = || {
+        o.records
+            .iter()
+            .filter(|held| held.is_final())
+            .filter_map(Held::record)
+    };
+    for record in ended().filter(|record| record.destroyed.is_some()) {
+        if let Some(step) = purge::complete(o, record)? {
+            return act(step);
+        }
+    }
+    let left = ended()
+        .filter(|record| may_leave_something(record))
+        .find_map(|record| purge::left_behind(o, record));
+    if let Some(step) = left {
         return act(step);
     }
-    let of_proxy = |record: &&Record| {
-        let mut proxy = o.proxy.iter();
-        record.state == RecordState::Tombstone && proxy.any(|found| found.is_of(&record.origin.uid))
-    };
-    let record = o.records.iter().filter_map(Held::record).find(of_proxy);
-    record.map_or(Ok(None), |record| purge::complete(o, record))
+    // Given up, or gone with its HSM: the HSM's Purge, or nobody's, tells.
+    match &o.proxy {
+        Some(found) if ended().any(|record| found.is_of(&record.origin.uid)) => {
+            act(Step::quiet(Effect::DeleteProxy(step::At::of(&found.meta))))
+        }
+        _ => Ok(None),
+    }
 }
 
-/// A key whose HSM is being destroyed, or gone: the HSM's record stands for it (SD-26). Its proxy goes with the HSM's.
+/// A key whose HSM is being destroyed: the HSM's record stands for it (SD-26).
 fn with_its_hsm(o: &Observed, record: &Record) -> Move {
     match &o.object {
         Some(object) if object.meta.deleted.is_some() && object.meta.uid != record.origin.uid => {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub undeletable: bool,
     /// `softdelete`: SD-24.
     pub quorum: usize,
+    /// Purges on request an hour.
+    pub purge_rate: u32,
     /// How long a day of retention and announcement lasts.
     pub day: Duration,
 }
@@ -194,8 +196,7 @@ pub struct PurgeLook {
     pub policies: Option<Missing>,
     /// etcd was put back since the requests were made.
     pub etcd_old: bool,
-    /// Purges on request an hour, and when the last ones were done.
-    pub rate: u32,
+    /// When the last purges on request were done; those that are under way count too.
     pub purged_at: Vec<DateTime<Utc>>,
     /// An unfinished Recover of the key's HSM with All.
     pub hsm_recovery: Option<String>,

@@ -62,8 +62,10 @@ pub enum Effect {
     CreateToken(TokenLabel),
     SealToken(TokenRef),
     UnsealToken(TokenRef),
-    /// Only under a *destroying* record.
+    /// Only under a *destroying* record, or over a tombstone.
     OpenForDestruction(TokenRef),
+    /// The slot or file of an empty token, over its tombstone.
+    ReleaseToken(TokenRef),
     Generate {
         token: TokenRef,
         id: MaterialId,

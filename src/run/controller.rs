@@ -56,8 +56,8 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
         lease_name: _,
         lease_times: _,
         pod_name: _,
+        purge_rate,
         // What uses them is not there yet; `run` warns where they are set.
-        purge_rate: _,
         purge_history_days: _,
         cluster_domain: _,
         adopt_cluster_id: _,
@@ -72,10 +72,12 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
         cluster: Uid(cluster),
         undeletable: *undeletable,
         quorum: usize::try_from(*purge_quorum).unwrap_or(usize::MAX),
+        purge_rate: *purge_rate,
         day: chrono::TimeDelta::from_std(*day_length).unwrap_or(crate::softdelete::retention::DAY),
     };
     Ok(Parts {
         client: shared.clients.normal.clone(),
+        writer: shared.clients.without_retries.clone(),
         backends: opened,
         pool: Pool::new(threads()).map_err(Failure::Threads)?,
         time: Arc::clone(&shared.time),

@@ -14,6 +14,9 @@ use super::{Kind, RecordId, RecordState, Refusal, Uid, protection};
 /// The reason of the receipt that a scheduled purge leaves.
 pub const RETENTION_ENDED: &str = "RetentionEnded";
 
+/// The reason of the receipt that a direct purge leaves (SD-02).
+pub const SOFT_DELETE_OFF: &str = "SoftDeleteOff";
+
 /// How long a request may wait; a day-length does not scale it.
 const PATIENCE: Duration = Duration::days(7);
 

@@ -266,10 +266,10 @@ impl Refusal {
                 format!("this material belongs to the cluster {cluster}"),
                 format!("leave it to that cluster, or let an administrator take it over with --adopt-cluster-id {cluster}")),
             Self::PoliciesMissing { missing, settling: true } => (
-                format!("what tells who asked ({}) came into place only now", quoted(missing)),
+                format!("the {missing} came into place only now, and nothing is destroyed or handed out on what it may not have seen"),
                 "wait some seconds, and this goes on by itself".into()),
             Self::PoliciesMissing { missing, settling: false } => (
-                format!("what tells who asked ({}) is not in place", quoted(missing)),
+                format!("the {missing} is not in place, and nothing is destroyed or handed out without it"),
                 "let an administrator install the operator's definitions and policies again, and this goes on by itself".into()),
             Self::ClockNotTrusted => (
                 "the clocks of the operator and of the API server do not agree, so nothing is purged".into(),

@@ -18,7 +18,7 @@ use managed_hsm_operator::plan::observed::{
 };
 use managed_hsm_operator::plan::{Lineage, Settings};
 use managed_hsm_operator::softdelete::permission::Missing;
-use managed_hsm_operator::softdelete::record::{Algorithm, Pending, Version};
+use managed_hsm_operator::softdelete::record::{Algorithm, Destroyed, Pending, Version};
 use managed_hsm_operator::softdelete::retention::{self, DAY};
 use managed_hsm_operator::softdelete::{
     Dates, Kind, MaterialId, Origin, Record, RecordId, RecordState, Subject, Token, Uid,
@@ -827,6 +827,11 @@ impl Case {
                 } else {
                     1
                 },
+                purge_rate: if self.purge.hindrance == Hindrance::Rate {
+                    0
+                } else {
+                    10
+                },
                 ..settings()
             },
             lineage: Lineage::new(kind, "payments", name(kind)),
@@ -1089,7 +1094,6 @@ impl Case {
             definitions: missing(hindrance == Hindrance::Definitions),
             policies: missing(hindrance == Hindrance::Policies),
             etcd_old: hindrance == Hindrance::EtcdOld,
-            rate: if hindrance == Hindrance::Rate { 0 } else { 10 },
             purged_at: Vec::new(),
             hsm_recovery: (hindrance == Hindrance::HsmRecovery && self.kind == Kind::Key)
                 .then(|| "Recover payments/all".to_owned()),
@@ -1153,7 +1157,11 @@ impl Case {
             dates: (!matches!(state, RecordState::Creating | RecordState::Live))
                 .then(|| self.dates()),
             requesters: Vec::new(),
-            destroyed: None,
+            destroyed: (state == RecordState::Tombstone).then(|| Destroyed {
+                at: now(),
+                count: 1,
+                digest: "digest".into(),
+            }),
         }
     }
 
@@ -1208,6 +1216,7 @@ pub fn settings() -> Settings {
         cluster: "cluster".into(),
         undeletable: false,
         quorum: 1,
+        purge_rate: 10,
         day: DAY,
     }
 }

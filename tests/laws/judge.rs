@@ -29,6 +29,12 @@ fn state(o: &Observed) -> Option<RecordState> {
     standing(o).map(|record| record.state)
 }
 
+/// Nothing stands, and something ended for good.
+fn ended(o: &Observed) -> bool {
+    let mut all = o.records.iter().filter_map(Held::record);
+    all.any(|record| record.state == RecordState::Tombstone)
+}
+
 fn versions(record: &Record) -> &[Version] {
     match &record.subject {
         Subject::Key { versions, .. } => versions,
@@ -208,7 +214,7 @@ fn is_asked(o: &Observed, record: &Record) -> bool {
     o.purges.iter().filter(counts).count() >= o.settings.quorum
         && o.purging.policies.is_none()
         && !o.purging.etcd_old
-        && o.purging.rate > 0
+        && o.settings.purge_rate > 0
         && !o.settings.undeletable
         && !(record.purge_protection || hsm_protected || keys_protected)
 }
@@ -319,8 +325,15 @@ pub fn touches_material_only_under_its_record(o: &Observed, plan: &Plan) -> Verd
         }
         Some(Effect::OpenForDestruction(token)) => {
             check(
-                state == Some(RecordState::Destroying),
+                state == Some(RecordState::Destroying) || state.is_none() && ended(o),
                 "opened for destruction under another record",
+            )?;
+            in_own_token(o, &token.label.0, &token.serial)
+        }
+        Some(Effect::ReleaseToken(token)) => {
+            check(
+                state.is_none() && ended(o) && o.purging.contents == Some(Vec::new()),
+                "a token given back that stands, or is not empty",
             )?;
             in_own_token(o, &token.label.0, &token.serial)
         }
@@ -339,7 +352,11 @@ fn in_its_token(o: &Observed, label: &str, serial: &str) -> Verdict {
 }
 
 fn in_own_token(o: &Observed, label: &str, serial: &str) -> Verdict {
-    names(standing(o), label, serial)
+    let tombstone = || {
+        let mut all = o.records.iter().filter_map(Held::record);
+        all.find(|record| record.state == RecordState::Tombstone && record.id.0 == label)
+    };
+    names(standing(o).or_else(tombstone), label, serial)
 }
 
 fn names(record: Option<&Record>, label: &str, serial: &str) -> Verdict {
@@ -613,7 +630,9 @@ pub fn deletes_a_proxy_only_when_something_else_stands(o: &Observed, plan: &Plan
         return Ok(());
     };
     let found = o.proxy.as_ref().ok_or("of no proxy")?;
-    let record = standing(o).ok_or("while no record stands")?;
+    let Some(record) = standing(o) else {
+        return check(is_told(o, found), "while no record stands");
+    };
     let new_uid = found
         .status
         .recovering
@@ -637,6 +656,23 @@ pub fn deletes_a_proxy_only_when_something_else_stands(o: &Observed, plan: &Plan
         ),
         None => Ok(()),
     }
+}
+
+/// Its record was given up, or is a tombstone that a finished Purge tells; a key's tombstone that is its HSM's is told by the HSM's.
+fn is_told(o: &Observed, found: &Proxy) -> bool {
+    let complete = o.purges.iter().any(|purge| {
+        found.is_of(&Uid(purge.spec.uid.clone()))
+            && api::conditions::is_true(&purge.status.conditions, api::conditions::COMPLETE)
+    });
+    let mut ended = o.records.iter().filter_map(Held::record);
+    ended.any(|record| {
+        found.is_of(&record.origin.uid)
+            && match record.state {
+                RecordState::Abandoned => true,
+                RecordState::Tombstone => complete || record.destroyed.is_none(),
+                _ => false,
+            }
+    })
 }
 
 /// SD-01: a proxy is made only of what had material, of the right uid, while none is there and while its object does not live.

@@ -423,8 +423,7 @@ const HEAD: &str = "# Sequences
 What becomes of an object in each state when something happens to it, as this version of the operator answers: run by the real planner in a world without a
 cluster (`tests/laws`) until nothing moves any more. Generated: `make docs` writes it anew.
 
-Admission refuses some of these acts before they get here (a create under a reserved name, by the webhook): this is what happens where it did not. This version
-carries no purges out, and an HSM's recovery brings back no deleted keys yet. uids are told as `name-1` (made first), `name-2`, `name-3` (made later), `name-again` (recovered).
+Admission refuses some of these acts before they get here (a create under a reserved name, by the webhook): this is what happens where it did not. uids are told as `name-1` (made first), `name-2`, `name-3` (made later), `name-again` (recovered).
 
 ";
 

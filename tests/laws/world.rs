@@ -12,9 +12,11 @@ use managed_hsm_operator::plan::observed::{
     ProxySpec, Purge, PurgeLook, Reading, Recover,
 };
 use managed_hsm_operator::plan::step::Effect;
-use managed_hsm_operator::plan::{Lineage, Observed, Settings, ids, plan};
+use managed_hsm_operator::plan::{
+    Lineage, Observed, Settings, ids, may_leave_something, plan, purge_on_the_mind,
+};
 use managed_hsm_operator::softdelete::{
-    Kind, Origin, Record, RecordId, Subject, Uid, arbiter, names,
+    Kind, Origin, Record, RecordId, RecordState, Subject, Uid, arbiter, names,
 };
 
 /// The observation after a status write that succeeded; None: the effect is no such write.
@@ -148,7 +150,7 @@ impl World {
             .map(|(id, (generation, record))| Held {
                 id: id.clone(),
                 generation: *generation,
-                reading: Reading::One(Box::new(record.clone())),
+                reading: Reading::One(Box::new(self.as_it_reads(record))),
             })
             .collect();
         let standing = records
@@ -157,7 +159,13 @@ impl World {
             .and_then(Held::record)
             .cloned();
         let hsm = self.hsm_around(lineage, object.as_ref(), proxy.as_ref(), standing.as_ref());
-        Observed {
+        let ended = records
+            .iter()
+            .filter_map(Held::record)
+            .filter(|record| may_leave_something(record))
+            .find(|record| self.tokens.contains_key(&record.id.0));
+        let looked_at = standing.as_ref().or(ended);
+        let mut seen = Observed {
             now: self.now,
             clock_trusted: true,
             settings: self.settings.clone(),
@@ -171,17 +179,49 @@ impl World {
                 .cloned()
                 .collect(),
             purges: self.purges_of(lineage),
-            // As this version's look, which asks for nothing of it.
-            purging: PurgeLook::default(),
-            material: self.material(standing.as_ref(), hsm.as_ref()),
+            purging: PurgeLook {
+                contents: looked_at.and_then(|record| self.contents(record)),
+                ..PurgeLook::default()
+            },
+            material: self.material(looked_at, hsm.as_ref()),
             namesakes: self.namesakes(lineage, object.as_ref(), hsm.as_ref()),
-            keys: self.keys_of(standing.as_ref()),
+            keys: self.keys_of(standing.as_ref().or(self.purged(&records, proxy.as_ref()))),
             object,
             proxy,
             records,
             hsm,
             refused: None,
+        };
+        seen.purging.looked = purge_on_the_mind(&seen);
+        seen
+    }
+
+    /// A key's record beside its HSM's.
+    fn as_it_reads(&self, record: &Record) -> Record {
+        let hsm = match &record.subject {
+            Subject::Key { hsm, .. } => self.ledger.get(hsm).map(|(_, hsm)| hsm.state),
+            Subject::Hsm { .. } => None,
+        };
+        let gone = hsm.filter(|state| !arbiter::holds_names(*state));
+        Record {
+            state: gone.map_or(record.state, |hsm| arbiter::state_in_hsm(record.state, hsm)),
+            ..record.clone()
         }
+    }
+
+    /// What is in the token of an HSM that is being destroyed, or was, if our PIN, or the one in memory, opens it.
+    fn contents(&self, record: &Record) -> Option<Vec<ObjectFacts>> {
+        let ends = matches!(
+            record.state,
+            RecordState::Destroying | RecordState::Tombstone
+        );
+        let (access, objects) = self.tokens.get(&record.id.0).filter(|_| ends)?;
+        (*access == Access::Open).then(|| objects.clone())
+    }
+
+    fn purged<'a>(&self, records: &'a [Held], proxy: Option<&Proxy>) -> Option<&'a Record> {
+        let of_it = |record: &&Record| proxy.is_some_and(|found| found.is_of(&record.origin.uid));
+        records.iter().filter_map(Held::record).find(of_it)
     }
 
     fn purges_of(&self, lineage: &Lineage) -> Vec<Purge> {
@@ -231,10 +271,7 @@ impl World {
             .or_else(|| object.map(|object| ids::record_id(&object.meta.uid)));
         Some(Hsm {
             name,
-            object: object.map(|object| NearObject {
-                uid: object.meta.uid.clone(),
-                terminating: object.meta.deleted.is_some(),
-            }),
+            object: object.map(near_object),
             record: id.and_then(|id| self.ledger.get(&id).cloned()),
             proxy: self.proxies.get(&of).map(near_proxy),
         })
@@ -305,8 +342,8 @@ impl World {
             .map(|(generation, record)| KeyOfHsm {
                 generation: *generation,
                 record: record.clone(),
-                proxy: None,
-                object: None,
+                proxy: self.proxies.get(&lineage_of(record)).map(near_proxy),
+                object: self.objects.get(&lineage_of(record)).map(near_object),
             })
             .collect()
     }
@@ -379,6 +416,9 @@ impl World {
                 if let Some((_, objects)) = self.tokens.get_mut(&token.label.0) {
                     objects.retain(|object| object.handle != *handle);
                 }
+            }
+            Effect::ReleaseToken(token) => {
+                self.tokens.remove(&token.label.0);
             }
             Effect::CreateReceipt(spec) => {
                 let meta = self.meta("receipt", "uid-receipt".into());
@@ -538,6 +578,13 @@ fn material_ids(record: &Record) -> Vec<String> {
             let versions = versions.iter().map(|version| version.material.0.clone());
             versions.chain(pending).collect()
         }
+    }
+}
+
+fn near_object(found: &Object) -> NearObject {
+    NearObject {
+        uid: found.meta.uid.clone(),
+        terminating: found.meta.deleted.is_some(),
     }
 }
 

@@ -79,6 +79,10 @@ pub struct Build {
     /// By their names in an HSM's spec; `backend` is `default`.
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
     pub threads: usize,
+    /// How long a day is.
+    pub day: chrono::Duration,
+    pub quorum: usize,
+    pub purge_rate: u32,
     pub queue: queue::Settings,
     #[cfg(feature = "faults")]
     pub stops: controller::stops::Stops,
@@ -94,6 +98,10 @@ impl Build {
             )]),
             backend,
             threads: 2,
+            day: chrono::Duration::days(1),
+            quorum: 1,
+            // Many tests purge at once.
+            purge_rate: 1_000_000,
             queue: queue::Settings::default(),
             #[cfg(feature = "faults")]
             stops: controller::stops::Stops::default(),
@@ -114,14 +122,16 @@ impl Build {
         let metrics = Arc::new(Metrics::new(|_| {}));
         let stop = CancellationToken::new();
         let parts = Parts {
+            writer: self.client.clone(),
             client: self.client,
             pool: Pool::new(self.threads).expect("threads"),
             time,
             settings: Settings {
                 cluster,
                 undeletable: false,
-                quorum: 1,
-                day: chrono::Duration::days(1),
+                quorum: self.quorum,
+                purge_rate: self.purge_rate,
+                day: self.day,
             },
             backends: self.backends,
             metrics: Arc::clone(&metrics),

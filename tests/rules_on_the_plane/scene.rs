@@ -23,6 +23,7 @@ pub const HSM: Watched = Watched::Object(Kind::Hsm);
 pub const KEY_PROXY: Watched = Watched::Proxy(Kind::Key);
 pub const HSM_PROXY: Watched = Watched::Proxy(Kind::Hsm);
 pub const RECOVER: Watched = Watched::Recover;
+pub const PURGE: Watched = Watched::Purge;
 
 /// Generous: many tests share two servers and one operator.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,6 +154,35 @@ impl Scene {
     pub async fn ask_back(&self, recover: &str, kind: &str, name: &str, uid: &str) {
         let spec = format!("{{kind: {kind}, name: {name}, uid: {uid}}}");
         self.apply(&manifest("Recover", recover, &spec)).await;
+    }
+
+    /// Asks for a purge, as `anna`, and answers the Purge's name.
+    pub async fn ask_purge(&self, purge: &str, of: Watched, name: &str, uid: &str) -> String {
+        let full = format!("{}-{purge}", self.ns);
+        let spec = format!(
+            "{{kind: {}, name: {}, uid: {uid}, requestedBy: anna}}",
+            of.resource().kind,
+            proxy_name(&self.ns, name)
+        );
+        self.apply(&manifest("Purge", &full, &spec)).await;
+        full
+    }
+
+    /// Purges it, waits until all is over, and answers the Purge.
+    pub async fn purged(&self, of: Watched, name: &str, uid: &str) -> DynamicObject {
+        let purge = self
+            .ask_purge(&format!("purge-{name}"), of, name, uid)
+            .await;
+        let done = self.until(PURGE, &purge, "Complete", "True", "").await;
+        self.gone(of, name).await;
+        done
+    }
+
+    /// The receipt that the operator wrote of the purge of that uid.
+    pub async fn receipt(&self, of: Watched, name: &str, uid: &str) -> DynamicObject {
+        let receipt = format!("{}.{uid}", proxy_name(&self.ns, name));
+        assert!(matches!(of, Watched::Proxy(_)));
+        self.until(PURGE, &receipt, "Complete", "True", "").await
     }
 
     /// Recovers it, waits until all is over, and answers what is back.

@@ -1,59 +1,48 @@
 //! What stands around a lineage: its Recovers and Purges, an HSM's keys, who else has a key's name.
 
+use chrono::{DateTime, Utc};
 use kube::api::DynamicObject;
 
 use super::stored::{Stored, list, one};
 use super::text;
-use crate::controller::cluster::{Source, Watched};
+use crate::controller::cluster::Source;
 use crate::controller::{Context, Failure, convert, index};
 use crate::plan::Lineage;
-use crate::plan::observed::{Held, KeyOfHsm};
+use crate::plan::observed::{Held, KeyOfHsm, Meta, Purge, Recover};
 use crate::softdelete::{Kind, Record, RecordState, Subject, names};
 
-pub(super) fn recovers(
+/// The lineage's Recovers, the oldest first.
+pub(super) async fn recovers(
     context: &Context,
+    source: Source,
     lineage: &Lineage,
-) -> Result<Vec<crate::plan::observed::Recover>, Failure> {
-    let kind = lineage.kind.object();
-    let about = |found: &DynamicObject| {
-        found.metadata.namespace.as_deref() == Some(&lineage.namespace)
-            && text(Some(found), "/spec/kind").as_deref() == Some(kind)
-            && text(Some(found), "/spec/name").as_deref() == Some(&lineage.name)
-    };
-    let mut found = context
-        .cluster
-        .list(Watched::Recover, about)
+) -> Result<Vec<Recover>, Failure> {
+    let found = context.cluster.recovers(source, lineage).await?;
+    let mut all = found
         .iter()
         .map(convert::recover)
         .collect::<Result<Vec<_>, _>>()?;
-    found.sort_by(|one, other| {
-        (one.meta.created, &one.meta.name).cmp(&(other.meta.created, &other.meta.name))
-    });
-    Ok(found)
+    all.sort_by(|one, other| age(&one.meta).cmp(&age(&other.meta)));
+    Ok(all)
 }
 
-pub(super) fn purges(
+/// The lineage's Purges, the oldest first.
+pub(super) async fn purges(
     context: &Context,
+    source: Source,
     lineage: &Lineage,
-) -> Result<Vec<crate::plan::observed::Purge>, Failure> {
-    let (kind, name) = (
-        lineage.kind.proxy(),
-        names::proxy_name(&lineage.namespace, &lineage.name),
-    );
-    let about = |found: &DynamicObject| {
-        text(Some(found), "/spec/kind").as_deref() == Some(kind)
-            && text(Some(found), "/spec/name").as_deref() == Some(&name)
-    };
-    let mut found = context
-        .cluster
-        .list(Watched::Purge, about)
+) -> Result<Vec<Purge>, Failure> {
+    let found = context.cluster.purges(source, lineage).await?;
+    let mut all = found
         .iter()
         .map(convert::purge)
         .collect::<Result<Vec<_>, _>>()?;
-    found.sort_by(|one, other| {
-        (one.meta.created, &one.meta.name).cmp(&(other.meta.created, &other.meta.name))
-    });
-    Ok(found)
+    all.sort_by(|one, other| age(&one.meta).cmp(&age(&other.meta)));
+    Ok(all)
+}
+
+fn age(of: &Meta) -> (DateTime<Utc>, &str) {
+    (of.created, &of.name)
 }
 
 /// Who else has the key's name in its HSM, case ignored (SD-17).

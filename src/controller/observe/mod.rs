@@ -1,6 +1,7 @@
 //! The look. In the order of G1: the object's handles first, then its records at the source, then the cluster.
 
 mod around;
+mod purging;
 mod stored;
 
 pub use stored::{list, read};
@@ -10,8 +11,10 @@ use kube::api::DynamicObject;
 use super::cluster::{Source, Watched};
 use super::{Context, Failure, convert, index};
 use crate::api;
-use crate::plan::observed::{Held, Hsm, KeyOfHsm, Material, Namespace, Observed, PurgeLook};
-use crate::plan::{Lineage, ids};
+use crate::plan::observed::{
+    Held, Hsm, KeyOfHsm, Material, Namespace, Observed, Purge, PurgeLook, Recover,
+};
+use crate::plan::{self, Lineage, ids};
 use crate::softdelete::{Kind, Subject, Uid};
 use around::{keys, namesakes, purges, recovers};
 use stored::{Stored, stored};
@@ -91,7 +94,15 @@ async fn attempt(
         None => None,
     };
     let keys = keys(context, lineage, source, &stored, seen.proxy.as_ref()).await?;
-    Ok(Some(observed(context, lineage, seen, stored, hsm, keys)?))
+    let asking = Asking {
+        recovers: recovers(context, Source::Cache, lineage).await?,
+        purges: purges(context, Source::Cache, lineage).await?,
+    };
+    let mut seen = observed(context, lineage, seen, stored, hsm, keys, asking)?;
+    if plan::purge_on_the_mind(&seen) {
+        purging::look(context, source, &mut seen).await?;
+    }
+    Ok(Some(seen))
 }
 
 /// A record that speaks of an object or a proxy which is not there: that means something only while the kind's definition stays.
@@ -135,7 +146,7 @@ async fn overlooked(
         Some(module) if claims && !known => {
             let all = list(context, module, &stored.backend).await?;
             let standing = |held: &Held| {
-                !held.is_final()
+                !context.index.as_it_reads(held.clone()).is_final()
                     && held
                         .record()
                         .is_some_and(|record| index::lineage(record) == *lineage)
@@ -177,6 +188,11 @@ struct Named<'a> {
     object: Option<Uid>,
     hsm: Option<Uid>,
     backend: String,
+}
+
+struct Asking {
+    recovers: Vec<Recover>,
+    purges: Vec<Purge>,
 }
 
 struct Seen {
@@ -265,6 +281,7 @@ fn observed(
     stored: Stored,
     hsm: Option<Hsm>,
     keys: Vec<KeyOfHsm>,
+    asking: Asking,
 ) -> Result<Observed, Failure> {
     let namesakes = namesakes(context, lineage, seen.object.as_ref(), &stored);
     Ok(Observed {
@@ -287,15 +304,17 @@ fn observed(
             .as_ref()
             .map(|found| convert::proxy(lineage.kind, found))
             .transpose()?,
-        recovers: recovers(context, lineage)?,
-        purges: purges(context, lineage)?,
+        recovers: asking.recovers,
+        purges: asking.purges,
         keys,
         records: stored.records,
         material: stored.material,
         hsm,
         namesakes,
-        // Nothing is purged by this version: what a purge asks for is not looked at.
-        purging: PurgeLook::default(),
+        purging: PurgeLook {
+            contents: stored.contents,
+            ..PurgeLook::default()
+        },
         refused: None,
     })
 }

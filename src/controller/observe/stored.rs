@@ -14,6 +14,8 @@ use crate::softdelete::{Record, RecordId, RecordState, Subject};
 pub(super) struct Stored {
     pub records: Vec<Held>,
     pub material: Material,
+    /// Of an HSM's token that is being destroyed.
+    pub contents: Option<Vec<ObjectFacts>>,
     pub hsm: Option<(u64, Record)>,
     pub backend: String,
 }
@@ -33,6 +35,7 @@ pub(super) async fn stored(
         return Ok(Some(Stored {
             records: Vec::new(),
             material: Material::UnknownBackend,
+            contents: None,
             hsm: None,
             backend,
         }));
@@ -41,6 +44,7 @@ pub(super) async fn stored(
         Err(Failure::Backend(BackendError::Unavailable(why))) => Ok(Some(Stored {
             records: Vec::new(),
             material: Material::NoLedger(why),
+            contents: None,
             hsm: None,
             backend,
         })),
@@ -73,36 +77,36 @@ async fn answered(
                 }),
         );
     }
-    let before = looked_at(entries.iter().map(|entry| &entry.held));
-    let hsm_id = hsm_id(context, named, before.as_ref().map(|(_, record)| record));
+    let before = entries.iter().map(|entry| &entry.held);
+    let standing = standing(before.clone());
+    let hsm_id = hsm_id(context, named, standing.as_ref().map(|(_, record)| record));
     let hsm_before = match &hsm_id {
         Some(id) => read(context, module, backend, id).await?.and_then(one),
         None => None,
     };
-    let material = material(
-        context,
-        module,
-        before.as_ref().map(|(_, record)| record),
-        hsm_before.as_ref().map(|(_, record)| record),
-    )
-    .await?;
+    let around = hsm_before.as_ref().map(|(_, record)| record);
+    let candidates = match &standing {
+        Some((_, record)) => vec![record.clone()],
+        None => ended(before, around),
+    };
+    let looked = first_found(context, module, candidates, around).await?;
 
     let mut records = Vec::new();
     for entry in &entries {
-        records.extend(read(context, module, backend, &entry.held.id).await?);
+        records.extend(as_it_reads(context, module, backend, &entry.held.id).await?);
     }
     let hsm = match &hsm_id {
         Some(id) => read(context, module, backend, id).await?.and_then(one),
         None => None,
     };
-    let after = looked_at(records.iter());
     // G3: handles count only for the very record that they were taken under. What is now the only copy was an original before.
-    if before != after || hsm_before != hsm {
+    if self::standing(records.iter()) != standing || hsm_before != hsm {
         return Ok(None);
     }
     Ok(Some(Stored {
         records,
-        material,
+        material: looked.material,
+        contents: looked.contents,
         hsm,
         backend: backend.to_owned(),
     }))
@@ -116,20 +120,109 @@ async fn at_the_source(
 ) -> Result<Vec<Entry>, Failure> {
     let mut found = Vec::new();
     for Entry { backend, held } in entries {
-        let held = read(context, module, &backend, &held.id).await?;
+        let held = as_it_reads(context, module, &backend, &held.id).await?;
         found.extend(held.map(|held| Entry { backend, held }));
     }
     Ok(found)
 }
 
-/// The record whose material is looked at: the one that stands, else an ended creation's, of which a paused process may have left something.
-fn looked_at<'a>(held: impl Iterator<Item = &'a Held> + Clone) -> Option<(u64, Record)> {
-    let standing = held.clone().find(|held| !held.is_final());
-    let ended = || {
-        held.clone()
-            .find(|held| held.record().is_some_and(plan::leaves_strays))
+/// The record that holds the name: the one whose material is looked at.
+fn standing<'a>(mut held: impl Iterator<Item = &'a Held>) -> Option<(u64, Record)> {
+    held.find(|held| !held.is_final()).cloned().and_then(one)
+}
+
+/// Where none stands: those that ended and may have left something, of a key only in the HSM that it is in now.
+fn ended<'a>(held: impl Iterator<Item = &'a Held>, hsm: Option<&Record>) -> Vec<Record> {
+    let in_reach = |record: &&Record| match &record.subject {
+        Subject::Key { hsm: its, .. } => hsm.is_some_and(|hsm| hsm.id == *its),
+        Subject::Hsm { .. } => true,
     };
-    standing.or_else(ended).cloned().and_then(one)
+    held.filter_map(Held::record)
+        .filter(|record| plan::may_leave_something(record))
+        .filter(in_reach)
+        .cloned()
+        .collect()
+}
+
+/// What was found of one record's material.
+struct Looked {
+    material: Material,
+    contents: Option<Vec<ObjectFacts>>,
+}
+
+/// Of the first of these records of which anything is there.
+async fn first_found(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    candidates: Vec<Record>,
+    hsm: Option<&Record>,
+) -> Result<Looked, Failure> {
+    let mut looked = Looked {
+        material: Material::NotLooked,
+        contents: None,
+    };
+    for record in &candidates {
+        looked.material = material(context, module, Some(record), hsm).await?;
+        looked.contents = contents(context, module, record, &looked.material).await?;
+        let nothing = match &looked.material {
+            Material::Token(found) => found.is_none(),
+            Material::Objects(found) => found.is_empty(),
+            _ => true,
+        };
+        if !nothing {
+            break;
+        }
+    }
+    Ok(looked)
+}
+
+/// What is in an HSM's token that is being destroyed, or was. None: it cannot be looked into.
+async fn contents(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    record: &Record,
+    seen: &Material,
+) -> Result<Option<Vec<ObjectFacts>>, Failure> {
+    let ends = matches!(
+        record.state,
+        RecordState::Destroying | RecordState::Tombstone
+    );
+    let Material::Token(Some(facts)) = seen else {
+        return Ok(None);
+    };
+    if !ends {
+        return Ok(None);
+    }
+    let token = TokenRef {
+        label: facts.label.clone(),
+        serial: facts.serial.clone(),
+    };
+    let seen = context
+        .pool
+        .run(Arc::clone(module), move |module| module.inventory(&token))
+        .await;
+    Ok(seen.ok())
+}
+
+/// The id's record at the source, as it reads beside its HSM's: that is read too, unless memory knows it as final, which it stays.
+async fn as_it_reads(
+    context: &Context,
+    module: &Arc<dyn HsmBackend>,
+    backend: &str,
+    id: &RecordId,
+) -> Result<Option<Held>, Failure> {
+    let Some(held) = read(context, module, backend, id).await? else {
+        return Ok(None);
+    };
+    if let Some(Subject::Key { hsm, .. }) = held.record().map(|record| &record.subject)
+        && !context
+            .index
+            .get(hsm)
+            .is_some_and(|known| known.held.is_final())
+    {
+        read(context, module, backend, hsm).await?;
+    }
+    Ok(Some(context.index.as_it_reads(held)))
 }
 
 pub(super) fn one(held: Held) -> Option<(u64, Record)> {

@@ -18,7 +18,7 @@ use crate::plan::hold;
 use crate::plan::observed::{
     Body, Held, Material, NearProxy, Object, Observed, Proxy, ProxySpec, Purge, Recover,
 };
-use crate::plan::purge;
+use crate::plan::purge::{self, Asked};
 use crate::plan::recover::Outcome;
 use crate::plan::step::{At, Effect, Hold, Step, Tell, Whom, Why};
 use crate::plan::translate;

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// What is being purged is not kept any more.
-pub fn being_purged(o: &Observed, found: &Proxy) -> ProxyStatus {
+/// What is being purged is not kept any more; it shows what holds that up.
+pub fn being_purged(o: &Observed, found: &Proxy, life: Option<&Hold>) -> ProxyStatus {
     let mut next = found.status.clone();
-    let hold = hold::purge_in_progress(found);
-    Word::held(&hold).on(&mut next.conditions, found.meta.generation, o);
+    let under_way = hold::purge_in_progress(found);
+    Word::held(life.unwrap_or(&under_way)).on(&mut next.conditions, found.meta.generation, o);
     next
 }
 
@@ -26,21 +26,20 @@ pub fn announced(o: &Observed, found: &Proxy) -> ProxyStatus {
     next
 }
 
-/// From here on, or not any more, its DELETE is refused.
-pub fn executing(o: &Observed, purge: &Purge, on: bool) -> Step {
-    let mut next = purge.status.clone();
-    if on {
-        let state = ConditionState::new(
-            conditions::EXECUTING,
-            ConditionStatus::True,
-            conditions::EXECUTING,
-            "It is being carried out.",
-            Some(purge.meta.generation),
-        );
-        conditions::set(&mut next.conditions, state, o.now.into());
-    } else {
-        conditions::remove(&mut next.conditions, conditions::EXECUTING);
-    }
+/// From here on its DELETE is refused; taken back if the purge is.
+pub fn executing(o: &Observed, purge: &Purge) -> Step {
+    let mut next = api::PurgeStatus {
+        approvals: Some(approvals(o, purge)),
+        ..purge.status.clone()
+    };
+    let state = ConditionState::new(
+        conditions::EXECUTING,
+        ConditionStatus::True,
+        conditions::EXECUTING,
+        "It is being carried out.",
+        Some(purge.meta.generation),
+    );
+    conditions::set(&mut next.conditions, state, o.now.into());
     Step::quiet(Effect::ShowPurge(At::of(&purge.meta), Box::new(next)))
 }
 
@@ -53,7 +52,7 @@ pub fn purge_complete(o: &Observed, purge: &Purge, record: &Record) -> Step {
         destroyed: record.destroyed.as_ref().map(|destroyed| api::Destroyed {
             count: destroyed.count,
             digest: destroyed.digest.clone(),
-            items: destroyed_items(record),
+            items: destroyed_items(o, record),
         }),
         ..purge.status.clone()
     };
@@ -66,15 +65,25 @@ pub fn purge_complete(o: &Observed, purge: &Purge, record: &Record) -> Step {
     Step::quiet(Effect::ShowPurge(At::of(&purge.meta), Box::new(next)))
 }
 
-fn destroyed_items(record: &Record) -> Vec<api::DestroyedItem> {
-    let (
-        Subject::Key {
-            versions,
-            algorithm,
-            ..
-        },
-        Some(destroyed),
-    ) = (&record.subject, &record.destroyed)
+/// Of an HSM: each version of each of its keys (SD-26).
+fn destroyed_items(o: &Observed, record: &Record) -> Vec<api::DestroyedItem> {
+    let Some(destroyed) = &record.destroyed else {
+        return Vec::new();
+    };
+    let keys = o.keys.iter().map(|key| &key.record);
+    std::iter::once(record)
+        .chain(keys)
+        .flat_map(|record| items_of(record, destroyed.at.into()))
+        .take(api::purge::MAX_DESTROYED_ITEMS)
+        .collect()
+}
+
+fn items_of(record: &Record, when: api::Time) -> Vec<api::DestroyedItem> {
+    let Subject::Key {
+        versions,
+        algorithm,
+        ..
+    } = &record.subject
     else {
         return Vec::new();
     };
@@ -85,42 +94,35 @@ fn destroyed_items(record: &Record) -> Vec<api::DestroyedItem> {
             type_: translate::key_type(algorithm),
             thumbprint,
             check_value,
-            when: destroyed.at.into(),
+            when,
         }
     };
-    versions
-        .iter()
-        .map(item)
-        .take(api::purge::MAX_DESTROYED_ITEMS)
-        .collect()
+    versions.iter().map(item).collect()
 }
 
 /// A Purge's status where it differs: accepted or not at first sight, then what the rule says of it.
-pub fn purge(o: &Observed, purge: &Purge, verdict: &PurgeVerdict) -> Option<Step> {
+pub fn purge(o: &Observed, purge: &Purge, asked: &Asked, life: Option<&Hold>) -> Option<Step> {
     let generation = purge.meta.generation;
     let mut next = purge.status.clone();
     if next.observed_generation == api::common::UNSEEN {
         accept(o, purge, &mut next);
     }
     next.observed_generation = generation;
-    let word = match verdict {
-        PurgeVerdict::Go | PurgeVerdict::NotDue(_) => {
-            Word::progressing("It is about to be carried out.")
-        }
-        PurgeVerdict::Wait(refusal) => Word::held(&hold::later(refusal.clone())),
-        PurgeVerdict::Fail(refusal) => Word {
-            stalled: true,
-            reconciling: false,
-            ..Word::held(&hold::later(refusal.clone()))
-        },
-    };
+    next.approvals = Some(approvals(o, purge));
+    let word = word_of(o, asked, life);
     let tells = told(
         &word,
         &purge.status.conditions,
         Whom::Purge(purge.meta.name.clone()),
     );
     word.on(&mut next.conditions, generation, o);
-    if let PurgeVerdict::Fail(_) = verdict {
+    match asked {
+        Asked::Executing => {}
+        Asked::NotYet | Asked::Judged(_) => {
+            conditions::remove(&mut next.conditions, conditions::EXECUTING);
+        }
+    }
+    if let Asked::Judged(PurgeVerdict::Fail(_)) = asked {
         finally(&mut next.conditions, FAILED, &word, generation, o);
         next.completion_time = Some(o.now.into());
     }
@@ -128,6 +130,37 @@ pub fn purge(o: &Observed, purge: &Purge, verdict: &PurgeVerdict) -> Option<Step
         effect: Effect::ShowPurge(At::of(&purge.meta), Box::new(next)),
         tells,
     })
+}
+
+fn approvals(o: &Observed, purge: &Purge) -> api::Approvals {
+    let now = purge::approvals(o, &purge.spec.uid);
+    let shown = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    api::Approvals {
+        got: shown(now.got),
+        needed: shown(now.needed),
+    }
+}
+
+fn word_of(o: &Observed, asked: &Asked, life: Option<&Hold>) -> Word {
+    match asked {
+        Asked::NotYet => Word::progressing(
+            "The deletion is not finished yet; the purge goes on by itself after it.",
+        ),
+        Asked::Executing => {
+            life.map_or_else(|| Word::progressing("It is being carried out."), Word::held)
+        }
+        Asked::Judged(PurgeVerdict::Go | PurgeVerdict::NotDue(_)) => Word::progressing(&format!(
+            "It is about to be carried out: {} is destroyed{}.",
+            o.lineage,
+            purge::with_its_keys(o)
+        )),
+        Asked::Judged(PurgeVerdict::Wait(refusal)) => Word::held(&hold::later(refusal.clone())),
+        Asked::Judged(PurgeVerdict::Fail(refusal)) => Word {
+            stalled: true,
+            reconciling: false,
+            ..Word::held(&hold::later(refusal.clone()))
+        },
+    }
 }
 
 /// Accepted only if the policies that make `requestedBy` true stood when it was first seen; never later.
@@ -157,20 +190,4 @@ fn accept(o: &Observed, purge: &Purge, next: &mut api::PurgeStatus) {
         Some(purge.meta.generation),
     );
     conditions::set(&mut next.conditions, state, o.now.into());
-}
-
-/// What a version that carries no purges out says of one: nothing is destroyed, and how it goes on.
-pub fn purge_later(o: &Observed, purge: &Purge) -> Option<Step> {
-    let generation = purge.meta.generation;
-    let mut next = purge.status.clone();
-    next.observed_generation = generation;
-    let word = Word {
-        ready: ConditionStatus::False,
-        ..Word::progressing(
-            "This version of the operator carries no purges out and destroys nothing; delete this Purge to withdraw it, or wait for a version that does.",
-        )
-    };
-    word.on(&mut next.conditions, generation, o);
-    (next != purge.status)
-        .then(|| Step::quiet(Effect::ShowPurge(At::of(&purge.meta), Box::new(next))))
 }

@@ -1,0 +1,63 @@
+//! What only a purge asks for: all of it looked at after the records, and live where a step may follow.
+
+use super::around::{purges, recovers};
+use crate::api;
+use crate::controller::cluster::{Source, Watched, definition_name};
+use crate::controller::{Context, Failure};
+use crate::plan::observed::{Observed, Recover};
+use crate::plan::{self, Lineage};
+use crate::softdelete::Kind;
+use crate::softdelete::permission::Missing;
+
+/// Takes the Recovers and Purges anew, and whether absence means anything.
+pub(super) async fn look(
+    context: &Context,
+    source: Source,
+    seen: &mut Observed,
+) -> Result<(), Failure> {
+    let lineage = seen.lineage.clone();
+    if source == Source::Live {
+        seen.purges = purges(context, source, &lineage).await?;
+        seen.recovers = recovers(context, source, &lineage).await?;
+        seen.purging.definitions = missing_definition(context).await?;
+    }
+    seen.purging.hsm_recovery = match &seen.hsm {
+        Some(hsm) => {
+            let of = Lineage::new(Kind::Hsm, lineage.namespace.clone(), hsm.name.clone());
+            recovery_with_keys(context, source, &of).await?
+        }
+        None => None,
+    };
+    seen.purging.purged_at = context.index.purged_on_request(seen.now);
+    seen.purging.looked = true;
+    Ok(())
+}
+
+/// The first of our six definitions that is not there, or is about to go: then absence means nothing.
+async fn missing_definition(context: &Context) -> Result<Option<Missing>, Failure> {
+    for of in Watched::ALL {
+        if of != Watched::Namespace && !context.cluster.definition_kept(of).await? {
+            return Ok(Some(Missing {
+                what: format!("definition {}", definition_name(of)),
+                settling: false,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// An unfinished Recover of a key's HSM that brings its keys too.
+async fn recovery_with_keys(
+    context: &Context,
+    source: Source,
+    hsm: &Lineage,
+) -> Result<Option<String>, Failure> {
+    let unfinished = |recover: &&Recover| {
+        recover.spec.include_keys == api::IncludeKeys::All
+            && recover.meta.deleted.is_none()
+            && !plan::is_final(&recover.status.conditions)
+    };
+    let all = recovers(context, source, hsm).await?;
+    let first = all.iter().find(unfinished);
+    Ok(first.map(|recover| format!("Recover {}/{}", hsm.namespace, recover.meta.name)))
+}
