@@ -25,3 +25,6 @@ mod scene;
 mod switches;
 #[path = "rules_on_the_plane/waiting.rs"]
 mod waiting;
+
+/// How long a day is for the operator of these tests: as long as any.
+pub const DAY: chrono::Duration = chrono::Duration::days(1);

@@ -104,12 +104,19 @@ fn items_of(record: &Record, when: api::Time) -> Vec<api::DestroyedItem> {
 pub fn purge(o: &Observed, purge: &Purge, asked: &Asked, life: Option<&Hold>) -> Option<Step> {
     let generation = purge.meta.generation;
     let mut next = purge.status.clone();
-    if next.observed_generation == api::common::UNSEEN {
+    let fails = matches!(asked, Asked::Judged(PurgeVerdict::Fail(_)));
+    let unseen = next.observed_generation == api::common::UNSEEN;
+    if unseen {
         accept(o, purge, &mut next);
     }
     next.observed_generation = generation;
-    next.approvals = Some(approvals(o, purge));
-    let word = word_of(o, asked, life);
+    // From the next look on it is counted itself.
+    let word = if unseen && !fails {
+        Word::progressing("It was seen, and is judged now.")
+    } else {
+        next.approvals = Some(approvals(o, purge));
+        word_of(o, asked, life)
+    };
     let tells = told(
         &word,
         &purge.status.conditions,
@@ -122,7 +129,7 @@ pub fn purge(o: &Observed, purge: &Purge, asked: &Asked, life: Option<&Hold>) ->
             conditions::remove(&mut next.conditions, conditions::EXECUTING);
         }
     }
-    if let Asked::Judged(PurgeVerdict::Fail(_)) = asked {
+    if fails {
         finally(&mut next.conditions, FAILED, &word, generation, o);
         next.completion_time = Some(o.now.into());
     }

@@ -1,0 +1,143 @@
+//! How many must ask, and how many purges on request an hour.
+
+use managed_hsm_operator::backend::memory::MemoryBackend;
+use managed_hsm_operator::controller::cluster::Watched;
+use testplane::{Borrowed, Options, Plane, borrow, eventually};
+
+use crate::operator::{Build, Operator, SOON, condition, get, until};
+use crate::scene::{EC, KEY, KEY_PROXY, PURGE, manifest};
+
+/// An operator with settings of its own, and in the namespace `team` the HSM `safe` with so many deleted keys.
+async fn with_deleted_keys(
+    count: usize,
+    settings: impl FnOnce(&mut Build),
+) -> (Borrowed, Operator, Vec<String>) {
+    let plane = borrow(Options::default()).await;
+    let mut build = Build::new(&plane, MemoryBackend::new()).await;
+    settings(&mut build);
+    let operator = build.start().await;
+    plane
+        .kubectl(&["create", "namespace", "team"], "")
+        .await
+        .ok();
+    let keys = (0..count).map(|number| manifest("HsmKey", &format!("key-{number}"), EC));
+    let all = manifest("ManagedHsm", "safe", "{}") + &keys.collect::<String>();
+    plane
+        .kubectl(&["-n", "team", "apply", "-f", "-"], &all)
+        .await
+        .ok();
+    let mut uids = Vec::new();
+    for number in 0..count {
+        let name = format!("key-{number}");
+        let key = until(&plane, KEY, Some("team"), &name, "Ready", "True", "").await;
+        uids.push(key.metadata.uid.expect("a uid"));
+    }
+    plane
+        .kubectl(&["-n", "team", "delete", "hsmkey", "--all"], "")
+        .await
+        .ok();
+    for number in 0..count {
+        let name = format!("team.key-{number}");
+        eventually("the deletion is settled", SOON, async || {
+            match get(&plane, KEY_PROXY, None, &name).await {
+                Some(found) if found.data["status"]["recordGeneration"].is_i64() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+    (plane, operator, uids)
+}
+
+async fn ask(plane: &Plane, purge: &str, number: usize, uid: &str, user: &str) {
+    let spec = format!(
+        "{{kind: DeletedHsmKey, name: team.key-{number}, uid: {uid}, requestedBy: '{user}'}}"
+    );
+    plane
+        .kubectl(&["apply", "-f", "-"], &manifest("Purge", purge, &spec))
+        .await
+        .ok();
+}
+
+async fn waits(plane: &Plane, purge: &str, reason: &str) -> String {
+    let found = until(plane, PURGE, None, purge, "Ready", "False", reason).await;
+    condition(&found, "Ready").expect("a reason").2
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd24_a_purge_happens_when_enough_different_people_asked_and_service_accounts_are_no_people()
+ {
+    let (plane, _operator, uids) = with_deleted_keys(1, |build| build.quorum = 2).await;
+    ask(&plane, "by-anna", 0, &uids[0], "anna").await;
+    let sentence = waits(&plane, "by-anna", "QuorumNotReached").await;
+    assert!(sentence.contains("1 of 2"), "{sentence}");
+    ask(&plane, "anna-again", 0, &uids[0], "anna").await;
+    waits(&plane, "anna-again", "QuorumNotReached").await;
+    ask(
+        &plane,
+        "by-robot",
+        0,
+        &uids[0],
+        "system:serviceaccount:team:robot",
+    )
+    .await;
+    waits(&plane, "by-robot", "QuorumNotReached").await;
+    assert!(get(&plane, KEY_PROXY, None, "team.key-0").await.is_some());
+
+    ask(&plane, "by-bert", 0, &uids[0], "bert").await;
+    for purge in ["by-anna", "by-bert"] {
+        let done = until(&plane, PURGE, None, purge, "Complete", "True", "").await;
+        assert_eq!(done.data["status"]["approvals"]["needed"], 2);
+    }
+    assert!(get(&plane, KEY_PROXY, None, "team.key-0").await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd23_what_is_over_the_rate_waits_and_can_still_be_withdrawn() {
+    let (plane, operator, uids) = with_deleted_keys(13, |build| build.purge_rate = 1).await;
+    for (number, uid) in uids.iter().enumerate() {
+        ask(&plane, &format!("purge-{number}"), number, uid, "anna").await;
+    }
+    // The bucket holds ten; with one an hour three of them wait.
+    let (done, limited) = eventually("ten are done, three wait", SOON, async || {
+        let mut done = 0;
+        let mut limited = Vec::new();
+        for number in 0..uids.len() {
+            let name = format!("purge-{number}");
+            let found = get(&plane, Watched::Purge, None, &name)
+                .await
+                .expect("it is there");
+            match condition(&found, "Ready").map(|ready| ready.1).as_deref() {
+                Some("Complete") => done += 1,
+                Some("RateLimited") => limited.push((number, name)),
+                _ => {}
+            }
+        }
+        let all = done + limited.len() == uids.len();
+        all.then(|| (done, limited.clone()))
+            .ok_or(format!("{done} {limited:?}"))
+    })
+    .await;
+    assert_eq!((done, limited.len()), (10, 3));
+    let (number, name) = &limited[0];
+    plane.kubectl(&["delete", "purge", name], "").await.ok();
+    let proxy = get(&plane, KEY_PROXY, None, &format!("team.key-{number}")).await;
+    assert!(proxy.is_some(), "withdrawn: nothing was purged");
+
+    // A restart does not fill the bucket.
+    let backend = operator.crash().await;
+    let mut build = Build::new(&plane, backend).await;
+    build.purge_rate = 1;
+    let _operator = build.start().await;
+    let (_, second) = &limited[1];
+    let sentence = waits(&plane, second, "RateLimited").await;
+    assert!(sentence.contains("an hour"), "{sentence}");
+    let proxy = get(
+        &plane,
+        KEY_PROXY,
+        None,
+        &format!("team.key-{}", limited[1].0),
+    )
+    .await;
+    assert!(proxy.is_some_and(|found| found.data["status"]["phase"].is_null()));
+}
