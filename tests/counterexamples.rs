@@ -9,6 +9,7 @@ mod operator;
 use std::sync::{Mutex, mpsc};
 
 use lives::{KEY, Life};
+use managed_hsm_operator::backend::Class;
 use managed_hsm_operator::backend::memory::{MemoryBackend, Method};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::controller::stops::{Stops, When, Which};
@@ -176,6 +177,40 @@ async fn g1_whoever_read_the_record_before_the_handles_destroys_no_later_life() 
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_handles_from_before_the_opening_decide_nothing_in_it() {
     a_sealer_pauses_in_its_look(Some(Method::Objects), Method::Read, "Copy").await;
+}
+
+/// Another one's look falls between the two halves of a pair that is just being generated. Whatever it decides on that, it does when the
+/// key is recorded and ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_saw_half_of_a_pair_destroys_nothing_of_it_when_the_key_lives() {
+    let stage = empty_stage().await;
+    let key = stage.life.lineage(Kind::Key);
+    let recorded = stage.before("WriteRecord", 2);
+    stage.life.apply_both().await;
+    recorded.reached().await;
+    let made = stage.life.identities();
+    let later = stage.life.material();
+    let later = later.iter().find(|object| object.class == Class::Public);
+    stage.backend.take_aside(later.expect("a pair").handle);
+
+    let others = Stops::default();
+    let late = others.stop(&key, When::Before, Which::Number(1));
+    let second = stage.second(&others).await;
+    late.reached().await;
+    stage.backend.put_back();
+    recorded.release();
+    stage.life.create().await;
+    late.release();
+    let swept = async || {
+        let seen = others.seen(&key);
+        let done = seen.iter().all(|seen| seen.outcome.is_some());
+        match done && stage.life.identities() == made && stage.life.material().len() == 2 {
+            true => Ok(()),
+            false => Err(format!("{seen:?} {:#?}", stage.life.material())),
+        }
+    };
+    testplane::eventually("the key alone is there", operator::SOON, swept).await;
+    drop(second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

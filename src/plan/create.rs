@@ -266,6 +266,7 @@ pub fn touch(o: &Observed, progress: Progress) -> Move {
             o,
             &format!("the objects with id {id} do not prove to be the key that it names"),
         )),
+        Progress::NeverWhole => Err(hold::never_whole(o)),
     }
 }
 

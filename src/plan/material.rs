@@ -16,7 +16,12 @@ pub enum Progress {
     Missing(MaterialId),
     /// There are objects, but they don't prove to be what the record names.
     Disagrees(MaterialId),
+    /// Generated again and again, and never whole: the backend cannot make such a key.
+    NeverWhole,
 }
+
+/// So many keys are begun under one pending id, at most. Whoever is killed in the middle leaves a half, which goes when the key is there.
+const MOST_BEGUN: usize = 8;
 
 /// A key's objects as this look found them.
 pub struct Objects<'a> {
@@ -74,7 +79,8 @@ impl Objects<'_> {
         })
     }
 
-    /// Make: a pending key (pair) that proves itself, or the step towards one. `Ok` holds its fingerprint.
+    /// Make: a pending key (pair) that proves itself, or the step towards one. `Ok` holds its fingerprint. What is not whole is left alone, and
+    /// another made beside it: a half may be somebody's who is generating just now, and is a recorded key's a moment later. It is swept then.
     pub fn make(&self, pending: &Pending) -> Result<Fingerprint, Progress> {
         let mine: Vec<_> = self.of(&pending.material).collect();
         if mine.iter().any(|object| object.mark != Mark::Pending) {
@@ -83,11 +89,25 @@ impl Objects<'_> {
         if let Some(made) = self.whole(&mine) {
             return Ok(made);
         }
-        match mine.first() {
-            // Half of a pair that a crash left, or one that proves nothing: nobody refers to it.
-            Some(half) => Err(self.destroy(half)),
-            None => Err(self.generate(pending)),
+        if self.begun(&mine) >= MOST_BEGUN {
+            return Err(Progress::NeverWhole);
         }
+        Err(self.generate(pending))
+    }
+
+    /// How often it was generated, by what is there of it.
+    fn begun(&self, objects: &[&ObjectFacts]) -> usize {
+        let of = |class| {
+            objects
+                .iter()
+                .filter(|object| object.class == class)
+                .count()
+        };
+        self.classes()
+            .iter()
+            .map(|class| of(*class))
+            .max()
+            .unwrap_or(0)
     }
 
     fn generate(&self, pending: &Pending) -> Progress {
@@ -249,4 +269,73 @@ fn proves(object: &ObjectFacts, fingerprint: &Fingerprint) -> bool {
 /// A sealed copy refuses use, a live one works; both prove to be the recorded key.
 fn turned(object: &ObjectFacts, to: Mark, fingerprint: &Fingerprint) -> bool {
     object.mark == to && object.usable == Some(to == Mark::Live) && proves(object, fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Handle, TokenLabel};
+
+    const HALF: [Class; 1] = [Class::Private];
+    const PAIR: [Class; 2] = [Class::Private, Class::Public];
+
+    /// What stands under the pending id: each time it was generated, which classes there are, and what they prove to be.
+    fn made(begun: &[(&[Class], Option<u8>)]) -> Result<Fingerprint, Progress> {
+        let (id, number) = (backend::MaterialId([1; 16]), 0..);
+        let one = |class, proved: Option<u8>, handle| ObjectFacts {
+            handle: Handle(handle),
+            id,
+            class,
+            mark: Mark::Pending,
+            usable: Some(true),
+            proved: proved.map(|it| backend::Fingerprint::Thumbprint([it; 32])),
+            public: None,
+        };
+        let found: Vec<_> = begun
+            .iter()
+            .flat_map(|(classes, proved)| classes.iter().map(move |class| (*class, *proved)))
+            .zip(number)
+            .map(|((class, proved), handle)| one(class, proved, handle))
+            .collect();
+        let token = TokenRef {
+            label: TokenLabel("t".into()),
+            serial: "s".into(),
+        };
+        let objects = Objects {
+            token: &token,
+            algorithm: &Algorithm::Ec("P-256".into()),
+            found: &found,
+        };
+        objects.make(&Pending {
+            number: 1,
+            material: MaterialId(id.to_string()),
+        })
+    }
+
+    fn generates(progress: &Result<Fingerprint, Progress>) -> bool {
+        matches!(progress, Err(Progress::Touch(Effect::Generate { .. })))
+    }
+
+    #[test]
+    fn half_a_pair_is_left_alone_and_a_whole_one_made_beside_it() {
+        assert!(generates(&made(&[])));
+        assert!(generates(&made(&[(&HALF, None)])));
+        assert!(generates(&made(&[(&PAIR, None)])), "it proves nothing");
+        let whole = made(&[(&HALF, None), (&PAIR, Some(7))]);
+        let named = backend::Fingerprint::Thumbprint([7; 32]);
+        assert_eq!(whole, Ok(ids::fingerprint(&named)));
+    }
+
+    #[test]
+    fn a_backend_whose_keys_are_never_whole_is_not_filled_with_them() {
+        let halves = [(&HALF[..], None); MOST_BEGUN];
+        assert!(generates(&made(&halves[1..])));
+        assert_eq!(made(&halves), Err(Progress::NeverWhole));
+        let mut more = halves.to_vec();
+        more.push((&PAIR[..], Some(7)));
+        assert!(
+            made(&more).is_ok(),
+            "a whole one counts, however many halves there are"
+        );
+    }
 }

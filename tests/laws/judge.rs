@@ -115,6 +115,9 @@ pub fn destroys_only_what_has_its_copy(o: &Observed, plan: &Plan) -> Verdict {
         return Ok(());
     };
     let object = by_handle(o, *handle).ok_or("a handle that this look did not take")?;
+    if is_being_made(o, object) {
+        return Err("half of what somebody may be making just now".into());
+    }
     let Some(version) = version_of(o, object) else {
         return Ok(());
     };
@@ -134,6 +137,16 @@ pub fn destroys_only_what_has_its_copy(o: &Observed, plan: &Plan) -> Verdict {
         ),
         _ => Err("recorded material under a record that allows no destroying".into()),
     }
+}
+
+/// Pending, of the id that the record is about to get.
+fn is_being_made(o: &Observed, object: &ObjectFacts) -> bool {
+    let making = matches!(state(o), Some(RecordState::Creating | RecordState::Live));
+    let pending = standing(o).and_then(|record| match &record.subject {
+        Subject::Key { pending, .. } => pending.as_ref(),
+        Subject::Hsm { .. } => None,
+    });
+    making && pending.is_some_and(|pending| pending.material.0 == object.id.to_string())
 }
 
 /// I1: a record becomes *destroying* only where it was *deleted* and its time has come, or as the end of a *creating* whose uid is gone.

@@ -128,6 +128,16 @@ impl MemoryBackend {
         self.shared().store.lose_object(handle);
     }
 
+    /// Hides one object until it is put back: a pair whose halves come one after the other.
+    pub fn take_aside(&self, handle: Handle) {
+        self.shared().store.take_aside(handle);
+    }
+
+    /// Puts back, under their own handles, what was taken aside.
+    pub fn put_back(&self) {
+        self.shared().store.put_back();
+    }
+
     /// Lets an object be used, or not, whatever its label says: a module that lies.
     pub fn tamper(&self, handle: Handle, usable: bool) {
         self.shared().store.tamper(handle, usable);

@@ -64,6 +64,8 @@ pub(super) struct Store {
     slots: usize,
     handles: u64,
     random: StdRng,
+    /// Not there yet, for whoever looks.
+    aside: Vec<(TokenLabel, Handle, Object)>,
 }
 
 impl Store {
@@ -73,6 +75,7 @@ impl Store {
             records: BTreeMap::new(),
             revision: 0,
             slots,
+            aside: Vec::new(),
             handles: 0,
             random: StdRng::from_seed(seed),
         }
@@ -386,6 +389,22 @@ impl Store {
     pub(super) fn lose_object(&mut self, handle: Handle) {
         for token in self.tokens.values_mut() {
             token.objects.remove(&handle);
+        }
+    }
+
+    pub(super) fn take_aside(&mut self, handle: Handle) {
+        for (label, token) in &mut self.tokens {
+            let taken = token.objects.remove(&handle);
+            self.aside
+                .extend(taken.map(|object| (label.clone(), handle, object)));
+        }
+    }
+
+    pub(super) fn put_back(&mut self) {
+        for (label, handle, object) in std::mem::take(&mut self.aside) {
+            if let Some(token) = self.tokens.get_mut(&label) {
+                token.objects.insert(handle, object);
+            }
         }
     }
 

@@ -100,16 +100,7 @@ fn lets_itself_be_used(
         Class::Private => {
             let digest = rand::random::<[u8; 32]>().to_vec();
             let signed = allowed(act(session, handle, object.key_type, &Use::Sign { digest }))?;
-            // Without a public half there is no text that it could decrypt; its signature was tried.
-            let cipher = publics.iter().find_map(|it| it.encrypt_oaep(b"trial"));
-            let decrypted = match cipher {
-                Some(cipher) => {
-                    let what = Use::Decrypt { cipher };
-                    allowed(act(session, handle, object.key_type, &what))?
-                }
-                None => false,
-            };
-            Ok(signed || decrypted)
+            Ok(signed || decrypts(session, object, publics)?)
         }
         Class::Secret => {
             let block = [0; 16];
@@ -122,6 +113,24 @@ fn lets_itself_be_used(
         }
         Class::Public => public_lets(session, object),
     }
+}
+
+/// Without a public half there is no text that it could decrypt; its signature was tried. One of another pair under the same id gives a text of
+/// which the module says nothing certain.
+fn decrypts(session: &Session, object: &Found, publics: &[PublicKey]) -> Result<bool, Fault> {
+    let mut unclear = None;
+    for cipher in publics.iter().filter_map(|it| it.encrypt_oaep(b"trial")) {
+        match allowed(act(
+            session,
+            object.handle,
+            object.key_type,
+            &Use::Decrypt { cipher },
+        )) {
+            Ok(decrypted) => return Ok(decrypted),
+            Err(fault) => unclear = Some(fault),
+        }
+    }
+    unclear.map_or(Ok(false), Err)
 }
 
 fn public_lets(session: &Session, object: &Found) -> Result<bool, Fault> {

@@ -162,6 +162,18 @@ pub fn refused_backend(o: &Observed) -> Check {
     })
 }
 
+/// The backend says that it generates such keys, and they never prove themselves.
+pub fn never_whole(o: &Observed) -> Hold {
+    refused_until(
+        Refusal::MechanismNotSupported {
+            backend: o.backend.clone(),
+            mechanism: "key of that type and size which proves to work (several were generated)"
+                .into(),
+        },
+        LATER,
+    )
+}
+
 /// No object has any of the key's ids.
 pub fn no_object_at_all(o: &Observed) -> bool {
     matches!(&o.material, Material::Objects(found) if found.is_empty())
