@@ -273,16 +273,39 @@ pub fn two_copies_stand_side_by_side(backend: &dyn HsmBackend) {
     );
 }
 
+/// Two of one id stand beside each other where somebody was killed in the middle, or two were at it: each is proved by its own half, whichever is found first.
 pub fn two_generations_make_two_keys(backend: &dyn HsmBackend) {
-    let (token, id) = (new_token(backend), new_id());
-    backend.generate(&token, id, Algorithm::P256).unwrap();
-    backend.generate(&token, id, Algorithm::P256).unwrap();
-    let all = look(backend, &token, id, Depth::Proof);
-    let mut proved: Vec<_> = all.iter().filter_map(|it| it.proved.clone()).collect();
-    assert_eq!((all.len(), proved.len()), (4, 4));
-    proved.sort();
-    proved.dedup();
-    assert_eq!(proved.len(), 2);
+    for algorithm in [Algorithm::P256, Algorithm::Rsa2048] {
+        let (token, id) = (new_token(backend), new_id());
+        backend.generate(&token, id, algorithm).unwrap();
+        backend.generate(&token, id, algorithm).unwrap();
+        let shown = look(backend, &token, id, Depth::Proof);
+        assert_eq!(shown.len(), 4, "{algorithm:?}");
+        let (first, second): (Vec<_>, Vec<_>) = shown
+            .iter()
+            .cloned()
+            .partition(|it| it.proved == shown[0].proved);
+        assert_eq!(
+            (first.len(), second.len()),
+            (2, 2),
+            "{algorithm:?}: {shown:?}"
+        );
+
+        // The half that is left of one is no hindrance to the proof of the other.
+        for publics in [&first, &second] {
+            let half = publics.iter().find(|it| it.class == Class::Private);
+            let sealed = backend
+                .copy(&token, half.unwrap().handle, Mark::Deleted)
+                .unwrap();
+            let looked = look(backend, &token, id, Depth::Proof);
+            let copy = looked.iter().find(|it| it.handle == sealed).unwrap();
+            assert_eq!(
+                (copy.usable, &copy.proved),
+                (Some(false), &half.unwrap().proved),
+                "{algorithm:?}"
+            );
+        }
+    }
 }
 
 pub fn ec_keys_refuse_to_encrypt(backend: &dyn HsmBackend) {
