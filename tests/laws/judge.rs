@@ -397,8 +397,11 @@ pub fn never_makes_other_material(o: &Observed, plan: &Plan) -> Verdict {
                 "what the record does not name as pending",
             )?;
             check(
-                objects(o).iter().all(|object| object.id != *id),
-                "an id that is there already",
+                objects(o)
+                    .iter()
+                    .filter(|object| object.id == *id)
+                    .all(|object| object.mark == Mark::Pending && !is_whole(o, object)),
+                "beside one that is whole, or labelled, already",
             )?;
             never_had(o, record.state == RecordState::Creating)
         }
@@ -414,6 +417,14 @@ pub fn never_makes_other_material(o: &Observed, plan: &Plan) -> Verdict {
         }
         _ => Ok(()),
     }
+}
+
+/// It and its other half prove to be one key.
+fn is_whole(o: &Observed, half: &ObjectFacts) -> bool {
+    half.proved.is_some()
+        && objects(o).iter().any(|other| {
+            other.id == half.id && other.class != half.class && other.proved == half.proved
+        })
 }
 
 fn never_had(o: &Observed, first: bool) -> Verdict {

@@ -111,13 +111,17 @@ async fn sd08_an_hsm_that_is_told_to_move_to_another_backend_stays_in_its_own_an
     for other in ["lost", "nowhere"] {
         let spec = format!("{{backend: {other}}}");
         scene.apply(&manifest("ManagedHsm", "safe", &spec)).await;
-        let sentence = scene.stalled(HSM, "safe", "FieldImmutable").await;
         let refusal = Refusal::FieldImmutable {
             field: "spec.backend".into(),
             fixed: "default".into(),
             wanted: other.into(),
         };
-        assert_eq!(sentence, refusal.to_string());
+        let sentence = refusal.to_string();
+        scene
+            .seen(HSM, "safe", "told so", |found| {
+                condition(found, "Stalled").is_some_and(|(_, _, told)| told == sentence)
+            })
+            .await;
         let key = scene.ready(KEY, "signing").await;
         assert_eq!(scene.signs(&key), Ok(()), "it works on meanwhile");
     }
