@@ -152,4 +152,11 @@ async fn sd34_a_backend_without_room_is_told_and_the_next_hsm_stands() {
     };
     assert_eq!(sentence, refusal.to_string());
     scene.ready(HSM, "first").await;
+
+    // Nothing was made of it: it goes at once, and its name is free also for another backend.
+    let gone = ["delete", "managedhsm", "second", "--timeout=30s"];
+    scene.kubectl(&gone, "").await.ok();
+    assert_eq!(scene.get(HSM_PROXY, "second").await, None);
+    scene.apply(&manifest("ManagedHsm", "second", "{}")).await;
+    scene.ready(HSM, "second").await;
 }

@@ -57,6 +57,7 @@ async fn attempt(
         lineage,
         hsm_lineage: hsm_lineage.as_ref(),
         object: uid(hint.as_ref()),
+        proxy: text(proxy_hint.as_ref(), "/spec/origin/uid").map(Uid),
         hsm: uid(hsm_hint.as_ref()),
         backend: backend_name(
             lineage,
@@ -186,6 +187,8 @@ struct Named<'a> {
     lineage: &'a Lineage,
     hsm_lineage: Option<&'a Lineage>,
     object: Option<Uid>,
+    /// Of the object that the proxy stands for.
+    proxy: Option<Uid>,
     hsm: Option<Uid>,
     backend: String,
 }

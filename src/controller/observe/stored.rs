@@ -25,12 +25,9 @@ pub(super) async fn stored(
     named: &Named<'_>,
     again: bool,
 ) -> Result<Option<Stored>, Failure> {
-    let entries = context.index.of_lineage(named.lineage);
-    let backend = entries
-        .iter()
-        .map(|entry| entry.backend.clone())
-        .next()
-        .unwrap_or_else(|| named.backend.clone());
+    let mut entries = context.index.of_lineage(named.lineage);
+    let backend = ledger_that_counts(named, &entries);
+    entries.retain(|entry| entry.backend == backend);
     let Some(module) = context.backends.get(&backend).cloned() else {
         return Ok(Some(Stored {
             records: Vec::new(),
@@ -50,6 +47,24 @@ pub(super) async fn stored(
         })),
         other => other,
     }
+}
+
+/// That of the record that stands, else of one that speaks of the very object or proxy, else the backend that is asked for: what ended
+/// under this name in another backend is no hindrance.
+fn ledger_that_counts(named: &Named<'_>, entries: &[Entry]) -> String {
+    let its = |entry: &&Entry| {
+        let mut uids = [&named.object, &named.proxy].into_iter().flatten();
+        let record = entry.held.record();
+        uids.any(|uid| {
+            entry.held.id == ids::record_id(uid)
+                || record.is_some_and(|record| record.origin.uid == *uid)
+        })
+    };
+    entries
+        .iter()
+        .find(|entry| !entry.held.is_final())
+        .or_else(|| entries.iter().find(its))
+        .map_or_else(|| named.backend.clone(), |entry| entry.backend.clone())
 }
 
 /// Handles first, then the records anew. None: the records name other material than the one looked at.
