@@ -66,10 +66,9 @@ fn destroy_key(o: &Observed, record: &Record) -> Move {
     .purge(&all)
     {
         Progress::Touch(effect) => act(Step::quiet(effect)),
-        Progress::Done
-        | Progress::Missing(_)
-        | Progress::Disagrees(_)
-        | Progress::NeverWhole => Ok(None),
+        Progress::Done | Progress::Missing(_) | Progress::Disagrees(_) | Progress::NeverWhole => {
+            Ok(None)
+        }
     }
 }
 
