@@ -40,8 +40,8 @@ pub fn plan(o: &Observed) -> Plan {
             wake: None,
         };
     }
-    if hold::unreadable(o).is_err() {
-        return in_doubt(o, &life);
+    if let Err(doubt) = hold::unreadable(o) {
+        return in_doubt(o, &life, &doubt);
     }
     let recovers: Vec<_> = unfinished(o)
         .map(|recover| (recover, recover::outcome(o, recover)))
@@ -77,12 +77,16 @@ pub fn plan(o: &Observed) -> Plan {
     }
 }
 
-/// Records that nobody can go by: the object is told, and nothing else is written (I6).
-fn in_doubt(o: &Observed, life: &Move) -> Plan {
+/// Records that nobody can go by: whoever waits for them is told why, and nothing else is written (I6).
+fn in_doubt(o: &Observed, life: &Move, doubt: &Hold) -> Plan {
     let held = life.as_ref().map(|_| ());
+    let waits = Outcome::Waits(doubt.clone());
+    let step = status::object(o, &held)
+        .or_else(|| status::proxy_in_doubt(o, doubt))
+        .or_else(|| unfinished(o).find_map(|recover| status::recover(o, recover, &waits)));
     Plan {
-        step: status::object(o, &held),
-        wake: Some(wake(life.as_ref().err(), std::iter::empty())),
+        step,
+        wake: Some(wake(Some(doubt), std::iter::once(&waits))),
     }
 }
 

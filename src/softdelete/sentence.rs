@@ -222,7 +222,7 @@ impl Refusal {
                 "delete this resource, and create a new one if you need one".into()),
             Self::MaterialMissing { backend } => (
                 format!("the material of this object is not in the backend {backend}"),
-                "bring its store back, or delete this resource, which keeps its name reserved until an administrator abandons it".into()),
+                "bring its store back, or, where that is lost for good, delete the object if it still stands and let an administrator give its proxy up with ledger abandon once its purge date is past".into()),
             Self::NotPermitted { user, verb, resource, name } => (
                 format!("the user {user} may not {verb} {resource} {name}"),
                 "ask an administrator for a role with that verb, or somebody who has it".into()),

@@ -2,7 +2,9 @@
 
 use managed_hsm_operator::api;
 use managed_hsm_operator::backend::{Class, Handle, Mark, ObjectFacts};
-use managed_hsm_operator::plan::observed::{Held, Material, Object, Observed, Proxy, ProxySpec};
+use managed_hsm_operator::plan::observed::{
+    Body, Held, Material, Object, Observed, Proxy, ProxySpec,
+};
 use managed_hsm_operator::plan::step::{At, Effect};
 use managed_hsm_operator::plan::{Plan, ids};
 use managed_hsm_operator::softdelete::record::Version;
@@ -81,7 +83,6 @@ fn has_proved(o: &Observed, version: &Version, class: Class, mark: Mark) -> bool
 }
 
 fn status_of(object: &Object) -> (Option<&String>, bool) {
-    use managed_hsm_operator::plan::observed::Body;
     match &object.body {
         Body::Hsm(_, shown) => (shown.hsm_id.as_ref(), shown.record_generation.is_some()),
         Body::Key(_, shown) => (
@@ -528,16 +529,38 @@ pub fn follows_the_record(o: &Observed, plan: &Plan) -> Verdict {
     )
 }
 
-/// I6: where records disagree, are unknown, foreign or old, nothing is written but what the live object and its Recovers are told about it.
+/// I6: where records disagree, are unknown, foreign or old, nothing is written but what the object, its proxy and its Recovers are told about it: conditions,
+/// and never a generation, which is what finds an old store out.
 /// Where no backend is configured that could hold any, an object on its way out leaves its proxy and goes (SD-28).
 pub fn writes_nothing_in_doubt(o: &Observed, plan: &Plan) -> Verdict {
     if !in_doubt(o) || leaves_without_backend(o, plan) {
         return Ok(());
     }
-    match effect(plan) {
-        None | Some(Effect::ShowHsm(..) | Effect::ShowKey(..) | Effect::ShowRecover(..)) => Ok(()),
-        Some(other) => Err(format!("{other:?}")),
+    let told = match effect(plan) {
+        None | Some(Effect::ShowRecover(..)) => return Ok(()),
+        Some(Effect::ShowHsm(_, shown)) => serde_json::to_value(shown),
+        Some(Effect::ShowKey(_, shown)) => serde_json::to_value(shown),
+        Some(Effect::ShowProxy(_, shown)) => serde_json::to_value(shown),
+        Some(other) => return Err(format!("{other:?}")),
+    };
+    let before = match effect(plan) {
+        Some(Effect::ShowProxy(..)) => o
+            .proxy
+            .as_ref()
+            .map(|found| serde_json::to_value(&found.status)),
+        _ => o.object.as_ref().map(|object| match &object.body {
+            Body::Hsm(_, shown) => serde_json::to_value(shown),
+            Body::Key(_, shown) => serde_json::to_value(shown),
+        }),
+    };
+    let (Ok(mut told), Some(Ok(mut before))) = (told, before) else {
+        return Err("a status of nothing".into());
+    };
+    for status in [&mut told, &mut before] {
+        status["conditions"] = serde_json::Value::Null;
+        status["observedGeneration"] = serde_json::Value::Null;
     }
+    check(told == before, "more than conditions is told")
 }
 
 fn leaves_without_backend(o: &Observed, plan: &Plan) -> bool {
@@ -564,7 +587,6 @@ fn in_doubt(o: &Observed) -> bool {
 }
 
 fn is_old(o: &Observed, held: &Held) -> bool {
-    use managed_hsm_operator::plan::observed::Body;
     let Some(record) = held.record() else {
         return true;
     };
@@ -866,7 +888,6 @@ fn begins_lawfully(o: &Observed, found: &Proxy) -> Verdict {
 }
 
 fn wants_recovery(object: &Object) -> bool {
-    use managed_hsm_operator::plan::observed::Body;
     let mode = match &object.body {
         Body::Hsm(spec, _) => spec.create_mode,
         Body::Key(spec, _) => spec.create_mode,

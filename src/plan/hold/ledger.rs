@@ -110,6 +110,27 @@ pub fn missing(o: &Observed) -> Hold {
     )
 }
 
+/// The material behind a retained proxy is there, as far as it can be seen: what its HSM's seal hides counts as there.
+pub fn kept_material(o: &Observed, found: &Proxy) -> Check {
+    let its = o
+        .standing()
+        .filter(|(_, record)| found.is_of(&record.origin.uid));
+    let there = match (its.map(|(_, record)| &record.subject), &o.material) {
+        (_, Material::Unavailable(_) | Material::Sealed) => true,
+        (Some(Subject::Hsm { token }), Material::Token(Some(facts))) => token
+            .as_ref()
+            .is_some_and(|token| token.serial == facts.serial),
+        (Some(Subject::Key { versions, .. }), Material::Objects(objects)) => {
+            versions.iter().all(|version| {
+                let mut ids = objects.iter().map(|object| object.id.to_string());
+                ids.any(|id| id == version.material.0)
+            })
+        }
+        _ => false,
+    };
+    if there { Ok(()) } else { Err(missing(o)) }
+}
+
 pub fn unavailable(o: &Observed) -> Hold {
     refused_until(
         Refusal::BackendUnavailable {

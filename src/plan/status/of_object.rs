@@ -36,10 +36,12 @@ fn old_conditions(object: &Object) -> &[Condition] {
     }
 }
 
-/// What a status says of a record is what an object once had (SD-28): nothing, while it is being made.
+/// What a status says of a record is what an object once had (SD-28): nothing while it is being made, and nothing of a record in
+/// doubt, since the generation that is shown is what finds an old store out.
 fn own<'a>(o: &'a Observed, object: &Object) -> Option<(&'a Held, &'a Record)> {
     o.record_of(&object.meta.uid)
         .filter(|(held, record)| !held.is_final() && record.state != RecordState::Creating)
+        .filter(|_| hold::unreadable(o).is_ok())
 }
 
 fn hsm(

@@ -18,11 +18,7 @@ pub fn proxy(
         next.purge_protection = Some(protected(o, record));
     }
     next.purge_time = purge_time(o, found, record).map(Into::into);
-    Word::ready("It is kept, and can be recovered.").on(
-        &mut next.conditions,
-        found.meta.generation,
-        o,
-    );
+    kept(o, found).on(&mut next.conditions, found.meta.generation, o);
     match hold {
         Some(refusal) => {
             let state = ConditionState::new(
@@ -55,6 +51,28 @@ pub fn proxy(
         );
     }
     next
+}
+
+/// What is kept can be recovered, unless its material is not there.
+fn kept(o: &Observed, found: &Proxy) -> Word {
+    match hold::kept_material(o, found) {
+        Ok(()) => Word::ready("It is kept, and can be recovered."),
+        Err(hold) => Word::held(&hold),
+    }
+}
+
+/// While its record is in doubt a proxy is told why, and nothing else of it is touched.
+pub fn proxy_in_doubt(o: &Observed, doubt: &Hold) -> Option<Step> {
+    let found = o.proxy.as_ref()?;
+    let mut next = found.status.clone();
+    next.observed_generation = found.meta.generation;
+    let word = Word::held(doubt);
+    let tells = told(&word, &next.conditions, Whom::Proxy);
+    word.on(&mut next.conditions, found.meta.generation, o);
+    (next != found.status).then(|| Step {
+        effect: Effect::ShowProxy(At::of(&found.meta), Box::new(next)),
+        tells,
+    })
 }
 
 /// The later of the proxy's date and the record's; of a key in a deleted HSM, the HSM's (`retention::date_in_hsm`).
