@@ -121,6 +121,12 @@ impl Timekeeper {
         skew.judge(reading)
     }
 
+    /// The later of the local time and the API server's, as far as that is known: nothing that the server dates later was made before now.
+    pub fn latest_now(&self) -> DateTime<Utc> {
+        let reading = self.clock.read();
+        lock(&self.skew).latest(reading)
+    }
+
     /// Takes note of what time the API server said it was in an answer to a request that was sent at `sent`.
     pub fn compare(&self, sent: Reading, server: DateTime<Utc>) {
         let received = self.clock.read();

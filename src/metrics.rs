@@ -38,6 +38,8 @@ pub struct Metrics {
     leader: Gauge,
     day_length: Gauge<f64, AtomicU64>,
     clock_trusted: Gauge,
+    etcd_put_back: Counter,
+    orphans: Gauge,
 }
 
 impl Default for Metrics {
@@ -60,6 +62,8 @@ impl Metrics {
             leader: Gauge::default(),
             day_length: Gauge::default(),
             clock_trusted: Gauge::default(),
+            etcd_put_back: Counter::default(),
+            orphans: Gauge::default(),
         };
         metrics.register();
         more(&mut metrics.registry);
@@ -110,6 +114,16 @@ impl Metrics {
             "1 if the clock may be gone by when something is purged",
             self.clock_trusted.clone(),
         );
+        all.register(
+            "etcd_put_back",
+            "How often the cluster's store turned out to be an older one",
+            self.etcd_put_back.clone(),
+        );
+        all.register(
+            "orphans",
+            "Tokens and keys in the backends that no record explains; they are never destroyed",
+            self.orphans.clone(),
+        );
     }
 
     /// Counts one run of the controller.
@@ -150,6 +164,16 @@ impl Metrics {
         self.clock_trusted.set(trusted.into());
     }
 
+    /// Counts that etcd was put back.
+    pub fn etcd_put_back(&self) {
+        self.etcd_put_back.inc();
+    }
+
+    /// Shows how much material no record explains.
+    pub fn orphans(&self, count: usize) {
+        set(&self.orphans, count);
+    }
+
     /// All of them in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -177,6 +201,8 @@ mod tests {
         metrics.leads(true);
         metrics.day_length(Duration::from_millis(1500));
         metrics.clock_trusted(false);
+        metrics.etcd_put_back();
+        metrics.orphans(2);
         let text = metrics.text();
         for line in [
             r#"managedhsm_reconciles_total{kind="HsmKey",result="done"} 1"#,
@@ -188,6 +214,8 @@ mod tests {
             "managedhsm_leader 1",
             "managedhsm_day_length_seconds 1.5",
             "managedhsm_clock_trusted 0",
+            "managedhsm_etcd_put_back_total 1",
+            "managedhsm_orphans 2",
         ] {
             assert!(
                 text.lines().any(|shown| shown == line),

@@ -120,15 +120,11 @@ fn tell(config: &Config) {
         .iter()
         .for_each(|line| tracing::info!("{line}"));
     let (rate, history) = (config.purge_rate != 10, config.purge_history_days != 365);
-    let (domain, adopt) = (
-        config.cluster_domain != "cluster.local",
-        config.adopt_cluster_id.is_some(),
-    );
+    let domain = config.cluster_domain != "cluster.local";
     let set = [
         ("--purge-rate", rate),
         ("--purge-history", history),
         ("--cluster-domain", domain),
-        ("--adopt-cluster-id", adopt),
     ];
     for (flag, _) in set.iter().filter(|(_, set)| *set) {
         tracing::warn!("{flag} is set, but what it is for is not part of this version yet");

@@ -12,7 +12,9 @@ mod survey;
 #[path = "laws/world.rs"]
 mod world;
 
-use managed_hsm_operator::softdelete::Kind;
+use managed_hsm_operator::plan::plan;
+use managed_hsm_operator::plan::step::Effect;
+use managed_hsm_operator::softdelete::{Kind, Record};
 use survey::holds;
 
 #[test]
@@ -48,6 +50,30 @@ fn g4_each_record_follows_the_one_of_the_look_by_an_edge_that_is_there() {
 #[test]
 fn i6_where_records_are_in_doubt_nothing_is_written() {
     holds("i6_doubt");
+}
+
+#[test]
+fn i3_another_clusters_record_becomes_ours_only_where_that_cluster_was_named() {
+    for kind in [Kind::Hsm, Kind::Key] {
+        for (named, taken) in [
+            (None, false),
+            (Some("cluster-third"), false),
+            (Some("cluster-other"), true),
+        ] {
+            let mut seen = domain::foreign(kind);
+            seen.settings.adopts = named.map(Into::into);
+            let step = plan(&seen).step.map(|step| step.effect);
+            let before = seen.records[0].record().expect("it can be read");
+            let ours = Record {
+                cluster: seen.settings.cluster.clone(),
+                ..before.clone()
+            };
+            let generation = seen.records[0].generation + 1;
+            let record = Box::new(ours);
+            let written = step == Some(Effect::WriteRecord { generation, record });
+            assert_eq!(written, taken, "{kind:?} {named:?}: {step:?}");
+        }
+    }
 }
 
 #[test]

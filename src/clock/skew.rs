@@ -131,6 +131,15 @@ impl Skew {
         }
         Ok(reading.wall.min(compared.server + delta(age)))
     }
+
+    /// The later of the local time and the API server's. Its dates are whole seconds, so one second more; where it was not compared the tolerance more.
+    pub fn latest(&self, reading: Reading) -> DateTime<Utc> {
+        let ahead = match &self.compared {
+            Some(compared) => (-compared.apart).max(TimeDelta::zero()) + TimeDelta::seconds(1),
+            None => delta(self.limits.tolerance),
+        };
+        reading.wall + ahead
+    }
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -164,6 +173,14 @@ mod tests {
     fn a_clock_that_was_never_compared_is_not_trusted() {
         let skew = Skew::new(Limits::default(), reading(0, 0));
         assert_eq!(skew.judge(reading(0, 0)), Err(Doubt::NeverCompared));
+    }
+
+    #[test]
+    fn the_later_of_both_clocks_is_never_before_what_the_server_says() {
+        assert_eq!(compared(0, 0, 40).latest(reading(10, 10)), date(51));
+        assert_eq!(compared(0, 0, -40).latest(reading(10, 10)), date(11));
+        let never = Skew::new(Limits::default(), reading(0, 0));
+        assert_eq!(never.latest(reading(0, 0)), date(60));
     }
 
     #[test]

@@ -257,6 +257,16 @@ impl Cluster {
         Ok(found.is_some_and(|found| found.metadata.deletion_timestamp.is_none()))
     }
 
+    /// The cluster's present resourceVersion: a list of next to nothing, read from etcd itself. None: it is no number.
+    pub async fn revision(&self) -> Result<Option<u64>, kube::Error> {
+        let one = kube::api::ListParams::default().limit(1);
+        let list = self.global(Watched::Namespace).list(&one).await?;
+        Ok(list
+            .metadata
+            .resource_version
+            .and_then(|version| version.parse().ok()))
+    }
+
     fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
         let mut wanted = ObjectRef::<DynamicObject>::new_with(name, of.resource());
         wanted.namespace = namespace.map(str::to_owned);

@@ -76,31 +76,44 @@ pub fn reading(id: &RecordId, stored: &[Stored]) -> Option<Held> {
 }
 
 impl Index {
-    /// A record as it was just read or written.
-    pub fn note(&self, backend: &str, held: Held) {
+    /// An id's highest records as they were just read. Where they disagree, they are of each lineage that one of them names.
+    pub fn note(&self, backend: &str, id: &RecordId, stored: &[Stored]) -> Option<Held> {
+        let held = reading(id, stored)?;
+        let named: Vec<_> = stored
+            .iter()
+            .filter_map(|stored| encoding::decode(&stored.bytes).ok())
+            .collect();
+        self.insert(backend, held.clone(), &named);
+        Some(held)
+    }
+
+    fn insert(&self, backend: &str, held: Held, named: &[Record]) {
         let mut inner = self.lock();
         let id = held.id.clone();
-        if let Some(record) = held.record() {
-            inner
-                .by_lineage
-                .entry(lineage(record))
-                .or_default()
-                .insert(id.clone());
+        for record in named {
+            let of = inner.by_lineage.entry(lineage(record)).or_default();
+            of.insert(id.clone());
             if let Subject::Key { hsm, .. } = &record.subject {
-                inner
-                    .by_hsm
-                    .entry(hsm.clone())
-                    .or_default()
-                    .insert(id.clone());
+                let of = inner.by_hsm.entry(hsm.clone()).or_default();
+                of.insert(id.clone());
             }
         }
-        inner.entries.insert(
-            id,
-            Entry {
-                backend: backend.to_owned(),
-                held,
-            },
-        );
+        let backend = backend.to_owned();
+        inner.entries.insert(id, Entry { backend, held });
+    }
+
+    /// A record that the ledger has forgotten.
+    pub fn forget(&self, id: &RecordId) {
+        let mut inner = self.lock();
+        inner.entries.remove(id);
+        for ids in inner.by_lineage.values_mut() {
+            ids.remove(id);
+        }
+        for ids in inner.by_hsm.values_mut() {
+            ids.remove(id);
+        }
+        inner.by_lineage.retain(|_, ids| !ids.is_empty());
+        inner.by_hsm.retain(|_, ids| !ids.is_empty());
     }
 
     pub fn get(&self, id: &RecordId) -> Option<Entry> {
@@ -257,13 +270,44 @@ mod tests {
         }
     }
 
-    fn noted(index: &Index, record: Record) {
-        let held = Held {
-            id: record.id.clone(),
+    fn stored(record: &Record) -> Stored {
+        Stored {
+            id: record.id.0.clone(),
             generation: 1,
-            reading: Reading::One(Box::new(record)),
+            bytes: encoding::encode(record),
+        }
+    }
+
+    fn noted(index: &Index, record: Record) {
+        let held = index.note("default", &record.id, &[stored(&record)]);
+        assert!(held.is_some());
+    }
+
+    #[test]
+    fn records_that_disagree_are_found_by_each_name_that_one_of_them_has() {
+        let index = Index::default();
+        let one = key("1", "one", "a", RecordState::Live);
+        let other = Record {
+            state: RecordState::Deleted,
+            ..one.clone()
         };
-        index.note("default", held);
+        let held = index.note("default", &one.id, &[stored(&one), stored(&other)]);
+        assert_eq!(held.map(|held| held.reading), Some(Reading::Disagree));
+        let found = index.of_lineage(&lineage(&one));
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].held.is_final(), "they hold the name");
+        assert_eq!(index.keys_of(&RecordId("hsm".into())).len(), 1);
+    }
+
+    #[test]
+    fn what_the_ledger_forgot_is_in_no_list_any_more() {
+        let index = Index::default();
+        let gone = key("1", "one", "a", RecordState::Tombstone);
+        noted(&index, gone.clone());
+        index.forget(&gone.id);
+        assert!(index.get(&gone.id).is_none());
+        assert!(index.of_lineage(&lineage(&gone)).is_empty());
+        assert!(index.keys_of(&RecordId("hsm".into())).is_empty());
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 pub mod cluster;
 pub mod convert;
+pub mod etcd;
 pub mod execute;
 pub mod index;
+mod loading;
 pub mod observe;
 pub mod queue;
 #[cfg(feature = "faults")]
@@ -60,6 +62,8 @@ pub struct Context {
     pub teller: tell::Teller,
     /// Held while a requested purge passes the point of no return.
     purge_slot: tokio::sync::Mutex<()>,
+    pub etcd: etcd::Etcd,
+    loading: loading::Loading,
     /// When each HSM's keys were last, or will next be, counted.
     counted: Mutex<HashMap<Lineage, Instant>>,
 
@@ -118,6 +122,14 @@ impl Failure {
 }
 
 impl Context {
+    /// Everything that has a record which says that there is, or may be, something.
+    fn wake_recorded(&self) {
+        let recorded = self.index.lineages();
+        recorded
+            .into_iter()
+            .for_each(|lineage| self.waker.wake(lineage));
+    }
+
     /// What a record's change means for others: an HSM's for its keys, a key name that became free for those that wait for it.
     pub fn record_changed(&self, lineage: &Lineage, record: &Record) {
         match &record.subject {
@@ -292,14 +304,22 @@ async fn work(
         waker: queue.waker(),
         teller: tell::Teller::new(parts.client.clone(), parts.instance),
         purge_slot: tokio::sync::Mutex::default(),
+        etcd: etcd::Etcd::default(),
+        loading: loading::Loading::default(),
         counted: Mutex::default(),
 
         #[cfg(feature = "faults")]
         stops,
     });
-    watch::load(&context).await?;
+    loading::begin(&context).await;
     let mut tasks = tokio::task::JoinSet::new();
     for (name, task) in watches.run(&parts.client, &context) {
+        tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+    for (name, task) in looks(&context) {
         tasks.spawn(async move {
             task.await;
             name
@@ -320,4 +340,19 @@ async fn work(
         }
         Some(ended) = tasks.join_next() => Err(Failure::WatchEnded(ended.unwrap_or_else(|error| error.to_string()))),
     }
+}
+
+/// What looks again and again beside the queue.
+fn looks(context: &Arc<Context>) -> Vec<(String, watch::Task)> {
+    let (ledgers, etcd) = (Arc::clone(context), Arc::clone(context));
+    vec![
+        (
+            "reading of the ledgers".to_owned(),
+            Box::pin(async move { loading::keep(&ledgers).await }),
+        ),
+        (
+            "look at etcd".to_owned(),
+            Box::pin(async move { etcd::keep(&etcd).await }),
+        ),
+    ]
 }

@@ -4,14 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, stream};
 use kube::api::{Api, DynamicObject};
 use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
+use tokio::sync::watch::Receiver;
 
+use super::Context;
 use super::cluster::{Caches, Watched};
-use super::{Context, observe};
 use crate::plan::Lineage;
 use crate::softdelete::{Kind, RecordId, RecordState};
 
@@ -32,7 +33,7 @@ pub fn prepare() -> (Caches, Watches) {
     (caches, Watches { writers })
 }
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Watches {
     /// One endless task for each kind; a watch that breaks is begun anew by itself.
@@ -56,9 +57,11 @@ fn watch(
     context: Arc<Context>,
 ) -> Task {
     let all: Api<DynamicObject> = Api::all_with(client, &of.resource());
-    let stream = watcher(all, watcher::Config::default())
-        .default_backoff()
-        .modify(|found| found.metadata.managed_fields = None);
+    let stream = in_each_life(context.etcd.lives(), move || {
+        watcher(all.clone(), watcher::Config::default())
+            .default_backoff()
+            .modify(|found| found.metadata.managed_fields = None)
+    });
     Box::pin(async move {
         let mut events = std::pin::pin!(reflector::reflector(writer, stream));
         while let Some(event) = events.next().await {
@@ -68,13 +71,33 @@ fn watch(
                     | watcher::Event::InitApply(found)
                     | watcher::Event::Delete(found),
                 ) => wake(&context, of, &found),
-                Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                Ok(watcher::Event::InitDone) => {}
+                Ok(watcher::Event::Init) => context.etcd.ask(),
                 Err(error) => {
+                    context.etcd.ask();
                     tracing::warn!(kind = %of.resource().kind, %error, "the watch broke and begins anew")
                 }
             }
         }
     })
+}
+
+/// One stream after the other: when etcd turns out to be put back, the one that goes on from a later version ends, and another lists everything anew.
+fn in_each_life<S: Stream>(
+    lives: Receiver<u64>,
+    begin: impl Fn() -> S + Send,
+) -> impl Stream<Item = S::Item> {
+    let streams = stream::unfold((lives, begin), |(lives, begin)| async move {
+        let mut ends = lives.clone();
+        ends.mark_unchanged();
+        let of_this_life = begin().take_until(async move {
+            if ends.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
+        Some((of_this_life, (lives, begin)))
+    });
+    streams.flatten()
 }
 
 fn wake(context: &Context, of: Watched, found: &DynamicObject) {
@@ -162,17 +185,4 @@ fn kind_of(text: &str) -> Option<Kind> {
     [Kind::Hsm, Kind::Key]
         .into_iter()
         .find(|kind| text == kind.object() || text == kind.proxy())
-}
-
-/// Reads every ledger in one pass, for lists and names, and wakes what it names.
-pub async fn load(context: &Context) -> Result<(), super::Failure> {
-    for (name, module) in &context.backends {
-        observe::list(context, module, name).await?;
-    }
-    context
-        .index
-        .lineages()
-        .into_iter()
-        .for_each(|lineage| context.waker.wake(lineage));
-    Ok(())
 }

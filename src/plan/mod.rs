@@ -158,6 +158,9 @@ fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) ->
 
 /// The one place that says which protocol a lineage is in: the highest record decides (`safety`) (SD-01).
 fn life(o: &Observed) -> Move {
+    if let Some(effect) = step::take_over(o) {
+        return act(Step::quiet(effect));
+    }
     // A backend that is not configured any more counts as material that is missing: no delete waits for it (SD-28).
     if o.material == Material::UnknownBackend && o.records.is_empty() && o.alive().is_none() {
         return seal::without_record(o);
@@ -207,7 +210,10 @@ fn of_record(o: &Observed, held: &Held, record: &Record, holder: Option<&Object>
         (RecordState::Live, Some(object)) => live(o, held, record, object),
         (RecordState::Live, None) => seal::begin(o, record),
         (RecordState::Sealing, _) => seal::finish(o, record),
-        (RecordState::Deleted, _) => deleted(o, held, record),
+        (RecordState::Deleted, holder) => {
+            let step = deleted(o, held, record)?;
+            step.map_or_else(|| still_stands(o, holder), act)
+        }
         (RecordState::Opening, _) => recover::finish(o, record),
         (RecordState::Destroying, _) => purge::finish(o, record),
         (RecordState::Tombstone | RecordState::Abandoned, _) => Ok(None),
@@ -315,6 +321,14 @@ fn live(o: &Observed, held: &Held, record: &Record, object: &Object) -> Move {
         Some((_, Some(api::Phase::Recovering | api::Phase::Destroying))) | None => {}
     }
     create::upkeep(o, object, record)
+}
+
+/// An old etcd brought back the very object whose record says *deleted*: the record decides, so it stands until it is recovered.
+fn still_stands(o: &Observed, holder: Option<&Object>) -> Move {
+    match (holder, &o.proxy) {
+        (Some(object), Some(found)) => recover::by_object(o, object, hold::by_its_proxy(o, found)),
+        _ => Ok(None),
+    }
 }
 
 fn deleted(o: &Observed, held: &Held, record: &Record) -> Move {

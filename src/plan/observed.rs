@@ -31,6 +31,8 @@ pub struct Settings {
     pub purge_rate: u32,
     /// How long a day of retention and announcement lasts.
     pub day: Duration,
+    /// The cluster whose material this one takes over.
+    pub adopts: Option<Uid>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

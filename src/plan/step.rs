@@ -172,6 +172,18 @@ pub fn act(step: Step) -> Move {
     Ok(Some(step))
 }
 
+/// A record of the cluster that this one was told to take over becomes ours before anything is judged by it.
+pub fn take_over(o: &Observed) -> Option<Effect> {
+    let (from, ours) = (o.settings.adopts.as_ref(), &o.settings.cluster);
+    o.records.iter().find_map(|held| {
+        let record = arbiter::taken_over(held.record()?, from, ours)?;
+        Some(Effect::WriteRecord {
+            generation: held.generation + 1,
+            record: Box::new(record),
+        })
+    })
+}
+
 /// A record's next generation, written against the one of this look; never one that loosens or forgets anything.
 pub fn write_record(o: &Observed, record: Record) -> Result<Effect, Hold> {
     let before = o.records.iter().find(|held| held.id == record.id);

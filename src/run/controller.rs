@@ -44,6 +44,7 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
         backends,
         undeletable,
         purge_quorum,
+        adopt_cluster_id,
         data_dir,
         pin_dir,
         day_length,
@@ -60,7 +61,6 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
         // What uses them is not there yet; `run` warns where they are set.
         purge_history_days: _,
         cluster_domain: _,
-        adopt_cluster_id: _,
     } = &*shared.config;
     let client = &shared.clients.normal;
     let cluster = controller::cluster::id(client)
@@ -74,6 +74,7 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
         quorum: usize::try_from(*purge_quorum).unwrap_or(usize::MAX),
         purge_rate: *purge_rate,
         day: chrono::TimeDelta::from_std(*day_length).unwrap_or(crate::softdelete::retention::DAY),
+        adopts: adopt_cluster_id.clone().map(Uid),
     };
     Ok(Parts {
         client: shared.clients.normal.clone(),

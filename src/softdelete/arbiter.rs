@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::retention::{PurgeDate, purge_date};
-use super::{Record, RecordState, Subject};
+use super::{Record, RecordState, Subject, Uid};
 
 /// What a record means to everybody who only asks whether the material is there and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +100,11 @@ pub fn store_is_old(record: u64, shown: impl IntoIterator<Item = Option<u64>>) -
     shown.into_iter().flatten().any(|shown| shown > record)
 }
 
+/// Whether etcd is old: its present resourceVersion is lower than one that was seen (SD-23).
+pub const fn etcd_is_old(present: u64, seen: u64) -> bool {
+    present < seen
+}
+
 /// The purge date that holds: the stricter of the record's and the proxy's (SD-10).
 pub fn stricter_date(record: &Record, proxy: Option<DateTime<Utc>>) -> PurgeDate {
     recorded_date(record).max(purge_date(proxy, record.soft_delete))
@@ -146,6 +151,16 @@ pub fn may_follow(old: &Record, new: &Record) -> Result<(), Breach> {
         .into_iter()
         .find(|(broken, _)| *broken)
         .map_or(Ok(()), |(_, breach)| Err(breach))
+}
+
+/// The record of a cluster that is gone, as the cluster that takes its material over writes it: nothing of it changes but whose it is (I3). What is ours
+/// already, or another cluster's than the one that was named, is left.
+pub fn taken_over(record: &Record, from: Option<&Uid>, ours: &Uid) -> Option<Record> {
+    let takes = from == Some(&record.cluster) && record.cluster != *ours;
+    takes.then(|| Record {
+        cluster: ours.clone(),
+        ..record.clone()
+    })
 }
 
 fn same_identity(old: &Record, new: &Record) -> bool {

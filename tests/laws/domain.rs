@@ -1211,6 +1211,16 @@ fn material_id(number: i32) -> MaterialId {
     IDS[usize::from(number == 2)].clone()
 }
 
+/// A live object over a record of another cluster.
+pub fn foreign(kind: Kind) -> Observed {
+    Case {
+        kind,
+        record: RecordCase::Foreign,
+        ..USUAL
+    }
+    .observed()
+}
+
 pub fn settings() -> Settings {
     Settings {
         cluster: "cluster".into(),
@@ -1218,6 +1228,7 @@ pub fn settings() -> Settings {
         quorum: 1,
         purge_rate: 10,
         day: DAY,
+        adopts: None,
     }
 }
 

@@ -79,29 +79,32 @@ pub struct Build {
     /// By their names in an HSM's spec; `backend` is `default`.
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
     pub threads: usize,
-    /// How long a day is.
-    pub day: chrono::Duration,
-    pub quorum: usize,
-    pub purge_rate: u32,
     pub queue: queue::Settings,
+    pub settings: Settings,
     #[cfg(feature = "faults")]
     pub stops: controller::stops::Stops,
 }
 
 impl Build {
     pub async fn new(plane: &Plane, backend: MemoryBackend) -> Self {
+        let client = plane.client().await;
         Self {
-            client: plane.client().await,
+            settings: Settings {
+                cluster: cluster_id(&client).await,
+                undeletable: false,
+                quorum: 1,
+                // Many tests purge at once.
+                purge_rate: 1_000_000,
+                day: chrono::Duration::days(1),
+                adopts: None,
+            },
+            client,
             backends: BTreeMap::from([(
                 "default".to_owned(),
                 Arc::new(backend.clone()) as Arc<dyn HsmBackend>,
             )]),
             backend,
             threads: 2,
-            day: chrono::Duration::days(1),
-            quorum: 1,
-            // Many tests purge at once.
-            purge_rate: 1_000_000,
             queue: queue::Settings::default(),
             #[cfg(feature = "faults")]
             stops: controller::stops::Stops::default(),
@@ -114,7 +117,6 @@ impl Build {
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let cluster = cluster_id(&self.client).await;
         // As the executable does: a clock that was never compared is not trusted, and then no deletion's own date is.
         let time = Arc::new(Timekeeper::new(Clock::real(), Limits::default()));
         let asked = time.ask(&self.client).await;
@@ -126,13 +128,7 @@ impl Build {
             client: self.client,
             pool: Pool::new(self.threads).expect("threads"),
             time,
-            settings: Settings {
-                cluster,
-                undeletable: false,
-                quorum: self.quorum,
-                purge_rate: self.purge_rate,
-                day: self.day,
-            },
+            settings: self.settings,
             backends: self.backends,
             metrics: Arc::clone(&metrics),
             queue: self.queue,

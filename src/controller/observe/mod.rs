@@ -146,13 +146,11 @@ async fn overlooked(
     match context.backends.get(&stored.backend) {
         Some(module) if claims && !known => {
             let all = list(context, module, &stored.backend).await?;
-            let standing = |held: &Held| {
-                !context.index.as_it_reads(held.clone()).is_final()
-                    && held
-                        .record()
-                        .is_some_and(|record| index::lineage(record) == *lineage)
-            };
-            Ok(all.iter().any(standing))
+            let there = |entry: &index::Entry| all.iter().any(|held| held.id == entry.held.id);
+            let of_it = context.index.of_lineage(lineage);
+            Ok(of_it
+                .iter()
+                .any(|entry| !entry.held.is_final() && there(entry)))
         }
         _ => Ok(false),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Named;
 use crate::backend::{BackendError, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef};
-use crate::controller::index::{self, Entry};
+use crate::controller::index::Entry;
 use crate::controller::{Context, Failure};
 use crate::plan::observed::{Held, Material, Reading};
 use crate::plan::{self, ids};
@@ -28,23 +28,25 @@ pub(super) async fn stored(
     let mut entries = context.index.of_lineage(named.lineage);
     let backend = ledger_that_counts(named, &entries);
     entries.retain(|entry| entry.backend == backend);
-    let Some(module) = context.backends.get(&backend).cloned() else {
-        return Ok(Some(Stored {
+    let nothing = |material, backend: &str| {
+        Some(Stored {
             records: Vec::new(),
-            material: Material::UnknownBackend,
+            material,
             contents: None,
             hsm: None,
-            backend,
-        }));
+            backend: backend.to_owned(),
+        })
     };
+    let Some(module) = context.backends.get(&backend).cloned() else {
+        return Ok(nothing(Material::UnknownBackend, &backend));
+    };
+    if let Some(why) = context.loading.why(&backend) {
+        return Ok(nothing(Material::NoLedger(why), &backend));
+    }
     match answered(context, named, &module, &backend, entries, again).await {
-        Err(Failure::Backend(BackendError::Unavailable(why))) => Ok(Some(Stored {
-            records: Vec::new(),
-            material: Material::NoLedger(why),
-            contents: None,
-            hsm: None,
-            backend,
-        })),
+        Err(Failure::Backend(BackendError::Unavailable(why))) => {
+            Ok(nothing(Material::NoLedger(why), &backend))
+        }
         other => other,
     }
 }
@@ -287,14 +289,13 @@ pub async fn list(
         .pool
         .run(Arc::clone(module), |module| module.records())
         .await?;
-    let all: Vec<_> = stored
+    Ok(stored
         .chunk_by(|one, other| one.id == other.id)
-        .filter_map(|group| index::reading(&RecordId(group[0].id.clone()), group))
-        .collect();
-    for held in &all {
-        context.index.note(backend, held.clone());
-    }
-    Ok(all)
+        .filter_map(|group| {
+            let id = RecordId(group.first()?.id.clone());
+            context.index.note(backend, &id, group)
+        })
+        .collect())
 }
 
 /// The id's record, at the source; memory takes note of it.
@@ -309,11 +310,7 @@ pub async fn read(
         .pool
         .run(Arc::clone(module), move |module| module.read(&name))
         .await?;
-    let held = index::reading(id, &stored);
-    if let Some(held) = &held {
-        context.index.note(backend, held.clone());
-    }
-    Ok(held)
+    Ok(context.index.note(backend, id, &stored))
 }
 
 async fn material(

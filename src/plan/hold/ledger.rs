@@ -13,6 +13,7 @@ pub fn unreadable(o: &Observed) -> Check {
     if matches!(o.material, Material::NoLedger(_)) {
         return Err(unavailable(o));
     }
+    hsm_is_ours(o)?;
     o.records.iter().try_for_each(|held| match &held.reading {
         Reading::Disagree => Err(disagrees(
             held,
@@ -43,6 +44,20 @@ fn no_hsm_to_be_in(o: &Observed) -> Check {
         return Err(hsm_not_found(&hsm.name));
     }
     Ok(())
+}
+
+/// A key is no more this cluster's than the HSM around it.
+fn hsm_is_ours(o: &Observed) -> Check {
+    let around = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    match around {
+        Some((_, hsm)) if hsm.cluster != o.settings.cluster => Err(refused_until(
+            Refusal::ForeignMaterial {
+                cluster: hsm.cluster.clone(),
+            },
+            LATER,
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed.

@@ -29,7 +29,7 @@ pub fn reserved(o: &Observed, object: &Object) -> Check {
         .as_ref()
         .filter(|found| !found.is_of(&object.meta.uid))
     {
-        return Err(by_proxy(o, found));
+        return Err(by_its_proxy(o, found));
     }
     let own = o.standing().map(|(_, record)| record);
     let claims = own.into_iter().chain(&o.namesakes).map(|record| {
@@ -76,7 +76,8 @@ pub fn names_of<'a>(o: &'a Observed, object: &'a Object) -> Names<'a> {
     }
 }
 
-fn by_proxy(o: &Observed, found: &Proxy) -> Hold {
+/// What a proxy keeps, or what is being done with it.
+pub fn by_its_proxy(o: &Observed, found: &Proxy) -> Hold {
     match found.status.phase {
         Some(api::Phase::Recovering) => recovery_in_progress(found),
         Some(api::Phase::Destroying) => purge_in_progress(found),

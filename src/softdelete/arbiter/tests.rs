@@ -26,6 +26,28 @@ fn sd01_sealing_reads_as_deleted_and_opening_as_live() {
 }
 
 #[test]
+fn sd28_only_the_named_clusters_records_are_taken_over_and_nothing_but_the_cluster_changes() {
+    let theirs = key(S::Deleted);
+    let (old, ours) = (theirs.cluster.clone(), "ours".into());
+    assert_eq!(taken_over(&theirs, None, &ours), None);
+    assert_eq!(taken_over(&theirs, Some(&"third".into()), &ours), None);
+    let taken = taken_over(&theirs, Some(&old), &ours).expect("it was named");
+    assert_eq!(taken.cluster, ours);
+    assert_eq!(taken_over(&taken, Some(&ours), &ours), None, "ours already");
+    let back = Record {
+        cluster: old,
+        ..taken
+    };
+    assert_eq!(back, theirs);
+}
+
+#[test]
+fn sd23_etcd_is_old_exactly_where_a_later_revision_was_seen() {
+    assert!(etcd_is_old(9, 10));
+    assert!(!etcd_is_old(10, 10) && !etcd_is_old(11, 10));
+}
+
+#[test]
 fn sd20_opening_is_never_turned_into_sealing_nor_sealing_into_opening() {
     assert!(may_become(S::Sealing, S::Deleted) && !may_become(S::Sealing, S::Opening));
     assert!(may_become(S::Opening, S::Live) && !may_become(S::Opening, S::Sealing));
