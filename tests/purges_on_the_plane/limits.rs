@@ -67,7 +67,7 @@ async fn waits(plane: &Plane, purge: &str, reason: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn sd24_a_purge_happens_when_enough_different_people_asked_and_service_accounts_are_no_people()
  {
-    let (plane, _operator, uids) = with_deleted_keys(1, |build| build.quorum = 2).await;
+    let (plane, _operator, uids) = with_deleted_keys(1, |build| build.settings.quorum = 2).await;
     ask(&plane, "by-anna", 0, &uids[0], "anna").await;
     let sentence = waits(&plane, "by-anna", "QuorumNotReached").await;
     assert!(sentence.contains("1 of 2"), "{sentence}");
@@ -94,7 +94,8 @@ async fn sd24_a_purge_happens_when_enough_different_people_asked_and_service_acc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sd23_what_is_over_the_rate_waits_and_can_still_be_withdrawn() {
-    let (plane, operator, uids) = with_deleted_keys(13, |build| build.purge_rate = 1).await;
+    let (plane, operator, uids) =
+        with_deleted_keys(13, |build| build.settings.purge_rate = 1).await;
     for (number, uid) in uids.iter().enumerate() {
         ask(&plane, &format!("purge-{number}"), number, uid, "anna").await;
     }
@@ -127,7 +128,7 @@ async fn sd23_what_is_over_the_rate_waits_and_can_still_be_withdrawn() {
     // A restart does not fill the bucket.
     let backend = operator.crash().await;
     let mut build = Build::new(&plane, backend).await;
-    build.purge_rate = 1;
+    build.settings.purge_rate = 1;
     let _operator = build.start().await;
     let (_, second) = &limited[1];
     let sentence = waits(&plane, second, "RateLimited").await;

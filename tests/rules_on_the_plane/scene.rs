@@ -64,7 +64,7 @@ impl Backends {
 
     async fn operator(&self, plane: &Plane) -> Operator {
         let mut build = Build::new(plane, self.usual.clone()).await;
-        build.day = crate::DAY;
+        build.settings.day = crate::DAY;
         for (name, backend) in [
             ("lost", &self.lost),
             ("away", &self.away),
