@@ -111,8 +111,14 @@ async fn sd10_an_unfinished_recover_holds_the_purge_after_the_date_and_says_so()
         sentence.contains(&format!("Recover {}/waits", scene.ns)),
         "{sentence}"
     );
+    let conditions = held.data["status"]["conditions"].as_array();
+    let since = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "PurgeHeld")
+        .map(|condition| date(&condition["lastTransitionTime"]));
     assert!(
-        Utc::now() >= date(&proxy.data["spec"]["scheduledPurgeTime"]),
+        since >= Some(date(&proxy.data["spec"]["scheduledPurgeTime"])),
         "held after the date"
     );
 
