@@ -37,8 +37,9 @@ pub struct Settings {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
+    /// The earlier of the local clock and the API server's, where they agree.
     pub now: DateTime<Utc>,
-    /// Local clock and API server's agree.
+    /// They do.
     pub clock_trusted: bool,
     pub settings: Settings,
     pub lineage: Lineage,

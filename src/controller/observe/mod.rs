@@ -284,10 +284,12 @@ fn observed(
     keys: Vec<KeyOfHsm>,
     asking: Asking,
 ) -> Result<Observed, Failure> {
+    // Both clocks must be past a date: the earlier of the two counts.
+    let trusted = context.time.trusted_now();
     let namesakes = namesakes(context, lineage, seen.object.as_ref(), &stored);
     Ok(Observed {
-        now: context.time.now(),
-        clock_trusted: context.time.trusted_now().is_ok(),
+        clock_trusted: trusted.is_ok(),
+        now: trusted.unwrap_or_else(|_| context.time.now()),
         settings: context.settings.clone(),
         lineage: lineage.clone(),
         backend: stored.backend,
