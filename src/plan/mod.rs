@@ -60,6 +60,7 @@ pub fn plan(o: &Observed) -> Plan {
         };
     }
     let held = life.as_ref().map(|_| ());
+    let purges = judged_purges(o);
     let step = status::object(o, &held)
         .or_else(|| {
             recovers
@@ -67,10 +68,17 @@ pub fn plan(o: &Observed) -> Plan {
                 .find_map(|(recover, outcome)| status::recover(o, recover, outcome))
         })
         .or_else(|| shown_proxy(o, ask.as_ref(), held.err()))
-        .or_else(|| shown_purge(o, held.err()));
+        .or_else(|| {
+            purges
+                .iter()
+                .find_map(|(purge, asked)| status::purge(o, purge, asked, held.err()))
+        });
     let waits = recovers.iter().map(|(_, outcome)| outcome);
-    let date = ask.and_then(|ask| ask.wake);
-    let wake = wake(life.err().as_ref(), waits).min(date.unwrap_or(LONGEST_SLEEP));
+    let purges = purges
+        .iter()
+        .filter_map(|(_, asked)| purge::look_again(o, asked));
+    let due = purges.chain(ask.and_then(|ask| ask.wake)).min();
+    let wake = wake(life.err().as_ref(), waits).min(due.unwrap_or(LONGEST_SLEEP));
     Plan {
         step,
         wake: Some(wake),
@@ -106,13 +114,17 @@ fn asked(o: &Observed) -> Option<purge::Ask> {
     kept(o).map(|(_, record, found)| purge::retained(o, record, found))
 }
 
-/// The first Purge whose status differs.
-fn shown_purge(o: &Observed, life: Option<&Hold>) -> Option<Step> {
+/// The Purges that have not ended, and what is said of each; nothing before all that a purge asks for was looked at.
+fn judged_purges(o: &Observed) -> Vec<(&observed::Purge, purge::Asked)> {
     let open = |purge: &&observed::Purge| {
         purge.meta.deleted.is_none() && !status::is_final(&purge.status.conditions)
     };
-    let mut all = o.purges.iter().filter(open).filter(|_| o.purging.looked);
-    all.find_map(|purge| status::purge(o, purge, &purge::on_request(o, purge), life))
+    o.purges
+        .iter()
+        .filter(open)
+        .filter(|_| o.purging.looked)
+        .map(|purge| (purge, purge::on_request(o, purge)))
+        .collect()
 }
 
 fn unfinished(o: &Observed) -> impl Iterator<Item = &observed::Recover> {

@@ -187,6 +187,19 @@ pub fn on_request(o: &Observed, purge: &Purge) -> Asked {
     facts::on_request(o, purge)
 }
 
+/// When a Purge that waits is judged again, if nothing wakes it before.
+pub fn look_again(o: &Observed, asked: &Asked) -> Option<std::time::Duration> {
+    match asked {
+        Asked::Judged(PurgeVerdict::Wait(Refusal::RateLimited { next, .. })) => {
+            Some(next_look(o.now, [*next]))
+        }
+        Asked::Judged(PurgeVerdict::Wait(_)) | Asked::Executing | Asked::NotYet => {
+            Some(hold::LATER)
+        }
+        Asked::Judged(_) => None,
+    }
+}
+
 /// Steps 1 and 2 over *Destroying* and a record that still says *deleted*: the second look, and the point of no return, or the way back.
 pub fn go_on(o: &Observed, held: &Held, record: &Record, found: &Proxy) -> Move {
     let shown = found

@@ -27,7 +27,7 @@ use crate::softdelete::protection::protector;
 use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::record::Version;
 use crate::softdelete::retention::{self, HsmFate, PurgeDate};
-use crate::softdelete::{Record, RecordState, Refusal, Subject};
+use crate::softdelete::{Record, RecordState, Refusal, Subject, Uid};
 
 /// What a resource is told about itself.
 struct Word {

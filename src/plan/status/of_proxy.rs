@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What holds now for a soft-deleted object.
+/// What holds now for a soft-deleted object. `held`: the record behind it, once it says *deleted*.
 pub fn proxy(
     o: &Observed,
     found: &Proxy,
@@ -11,9 +11,12 @@ pub fn proxy(
 ) -> ProxyStatus {
     let mut next = found.status.clone();
     next.observed_generation = found.meta.generation;
-    let record = held.and_then(Held::record);
-    if let (Some(held), Some(record)) = (held, record) {
+    if let Some(held) = held {
         next.record_generation = i64::try_from(held.generation).ok();
+    }
+    let record = o.record_of(&Uid(found.origin().uid.clone()));
+    let record = record.map(|(_, record)| record);
+    if let Some(record) = record {
         next.recovery_level = Some(level(o, record));
         next.purge_protection = Some(protected(o, record));
     }
