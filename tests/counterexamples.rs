@@ -5,6 +5,7 @@
 
 mod lives;
 mod operator;
+mod user;
 
 use std::sync::{Mutex, mpsc};
 
@@ -553,6 +554,67 @@ async fn nothing_is_labelled_live_before_its_record_says_that_it_exists() {
     labelled.release();
     stage.life.create().await;
     assert_eq!(marks(&stage.life), [Mark::Live, Mark::Live]);
+}
+
+/// What a crash leaves in the middle of making a token. Seen first when a process was killed there: its HSM stood for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_half_made_is_finished_by_whoever_goes_on() {
+    let stage = empty_stage().await;
+    let hsm = stage.life.lineage(Kind::Hsm);
+    let made = stage
+        .stops
+        .stop(&hsm, When::After, Which::Named("CreateToken", 1));
+    stage.life.apply_both().await;
+    made.reached().await;
+    let record = stage.life.record(Kind::Hsm).expect("its record").1;
+    let label = managed_hsm_operator::plan::ids::token_label(&record.id);
+    let backend = stage.first.crash().await;
+    backend.half_make(&label);
+    let _after = Operator::start(&stage.plane, backend).await;
+    stage.life.create().await;
+}
+
+/// One that is there and opens to nobody is shown, and goes on when it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_refuses_our_pin_while_it_is_made_is_told_and_not_tried_in_a_loop() {
+    use managed_hsm_operator::backend::{HsmBackend, TokenRef};
+    let stage = empty_stage().await;
+    let hsm = stage.life.lineage(Kind::Hsm);
+    let made = stage
+        .stops
+        .stop(&hsm, When::After, Which::Named("CreateToken", 1));
+    stage.life.apply_both().await;
+    made.reached().await;
+    let record = stage.life.record(Kind::Hsm).expect("its record").1;
+    let label = managed_hsm_operator::plan::ids::token_label(&record.id);
+    let facts = stage
+        .backend
+        .token(&label)
+        .expect("a look")
+        .expect("a token");
+    let (label, serial) = (facts.label, facts.serial);
+    let token = TokenRef { label, serial };
+    stage.backend.seal_token(&token).expect("it seals");
+    made.release();
+    let told = |found: Option<&kube::api::DynamicObject>| {
+        let ready = found.and_then(|found| operator::condition(found, "Ready"));
+        ready.is_some_and(|(_, reason, _)| reason == "BackendUnavailable")
+    };
+    stage
+        .life
+        .until("told so", Watched::Object(Kind::Hsm), lives::HSM, told)
+        .await;
+    let tries = |seen: Vec<managed_hsm_operator::controller::stops::Seen>| {
+        let those = seen.iter().filter(|seen| seen.effect == "CreateToken");
+        those.count()
+    };
+    assert!(
+        tries(stage.stops.seen(&hsm)) <= 20,
+        "{:?}",
+        stage.stops.seen(&hsm)
+    );
+    stage.backend.unseal_token(&token).expect("it opens");
+    stage.life.create().await;
 }
 
 /// One thing that a look, or a step, does about the key.

@@ -3,6 +3,7 @@
 
 mod lives;
 mod operator;
+mod user;
 
 use lives::Life;
 use managed_hsm_operator::backend::memory::MemoryBackend;

@@ -2,95 +2,18 @@
 #![cfg(feature = "embedded")]
 
 mod operator;
+mod process;
+mod user;
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
-
-use kube::api::DynamicObject;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
 use operator::{gone, until};
-use serde_json::Value;
+use process::{Process, SHORT_LEASE};
 use testplane::{Options, Plane, borrow};
+use user::material;
 
 const KEY: Watched = Watched::Object(Kind::Key);
 const PROXY: Watched = Watched::Proxy(Kind::Key);
-
-/// The operator's process; killed when it is dropped.
-struct Process {
-    child: Child,
-    steps: Receiver<String>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-impl Process {
-    fn start(plane: &Plane, store: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
-            .args(["run", "--metrics-addr", "127.0.0.1:0"])
-            .args([
-                "--lease-duration",
-                "2s",
-                "--lease-renew-deadline",
-                "1500ms",
-                "--lease-retry",
-                "200ms",
-            ])
-            .arg("--data-dir")
-            .arg(store.join("data"))
-            .arg("--pin-dir")
-            .arg(store.join("pins"))
-            .env("KUBECONFIG", plane.kubeconfig())
-            .env("RUST_LOG", "managed_hsm_operator=debug")
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the operator starts");
-        let log = child.stderr.take().expect("piped");
-        let (told, steps) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(log).lines().map_while(Result::ok) {
-                if line.contains("effect=") {
-                    // Nobody listens any more once the test has seen enough.
-                    _ = told.send(line);
-                }
-            }
-        });
-        Self { child, steps }
-    }
-
-    /// SIGKILL.
-    fn kill(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-
-    /// Waits until `count` effects of a key have been carried out, then kills it: wherever it is by then. False: it settled before.
-    fn kill_after(&mut self, count: usize) -> bool {
-        for _ in 0..count {
-            let next = loop {
-                match self.steps.recv_timeout(Duration::from_secs(5)) {
-                    Ok(line) if line.contains("HsmKey") => break true,
-                    Ok(_) => {}
-                    Err(_) => break false,
-                }
-            };
-            if !next {
-                return false;
-            }
-        }
-        self.kill();
-        true
-    }
-}
 
 fn key(ns: &str, name: &str, kind: &str) -> String {
     format!(
@@ -108,15 +31,6 @@ fn recover(ns: &str, name: &str, uid: &str) -> String {
     format!(
         "---\n{{apiVersion: managedhsm.dev/v1alpha1, kind: Recover, metadata: {{name: back-{name}, namespace: {ns}}}, spec: {{kind: HsmKey, name: {name}, uid: {uid}}}}}\n"
     )
-}
-
-/// Everything in a key's status that its material decides.
-fn material(key: &DynamicObject) -> Vec<[Value; 4]> {
-    let versions = key.data["status"]["versions"].as_array().expect("versions");
-    let of = |version: &Value| {
-        ["materialId", "publicKey", "thumbprint", "checkValue"].map(|field| version[field].clone())
-    };
-    versions.iter().map(of).collect()
 }
 
 async fn apply(plane: &Plane, manifests: &str) {
@@ -137,7 +51,7 @@ const TYPES: [(&str, &str); 7] = [
 async fn sd19_keys_of_every_type_come_back_as_the_same_material_from_the_embedded_hsm() {
     let plane = borrow(Options::default()).await;
     let store = tempfile::tempdir().expect("a folder");
-    let mut process = Process::start(&plane, store.path());
+    let mut process = Process::start(&plane, store.path(), &SHORT_LEASE);
     let ns = plane.namespace("types").await;
     let keys: String = TYPES
         .iter()
@@ -168,7 +82,7 @@ async fn sd19_keys_of_every_type_come_back_as_the_same_material_from_the_embedde
     }
     // The store is another process's from here on.
     process.kill();
-    let _again = Process::start(&plane, store.path());
+    let _again = Process::start(&plane, store.path(), &SHORT_LEASE);
     let recovers: String = before
         .iter()
         .map(|(name, _, uid)| recover(&ns, name, uid))
@@ -195,7 +109,7 @@ async fn sd19_a_key_comes_back_as_the_same_wherever_the_process_is_killed_meanwh
     let plane = borrow(Options::default()).await;
     let store = tempfile::tempdir().expect("a folder");
     let ns = plane.namespace("kills").await;
-    let mut process = Process::start(&plane, store.path());
+    let mut process = Process::start(&plane, store.path(), &SHORT_LEASE);
     apply(&plane, &hsm(&ns)).await;
     until(
         &plane,
@@ -211,8 +125,8 @@ async fn sd19_a_key_comes_back_as_the_same_wherever_the_process_is_killed_meanwh
     for count in [1, 2, 3, 4, 6, 8] {
         let name = format!("key-{count}");
         apply(&plane, &key(&ns, &name, "keyType: EC, curve: P-256")).await;
-        kills += usize::from(process.kill_after(count));
-        process = Process::start(&plane, store.path());
+        kills += usize::from(process.kill_after(count, "HsmKey"));
+        process = Process::start(&plane, store.path(), &SHORT_LEASE);
         let made = until(&plane, KEY, Some(&ns), &name, "Ready", "True", "").await;
         let uid = made.metadata.uid.clone().expect("a uid");
         while process.steps.try_recv().is_ok() {}
@@ -221,8 +135,8 @@ async fn sd19_a_key_comes_back_as_the_same_wherever_the_process_is_killed_meanwh
             .kubectl(&["delete", "hsmkey", &name, "-n", &ns, "--wait=false"], "")
             .await
             .ok();
-        kills += usize::from(process.kill_after(count));
-        process = Process::start(&plane, store.path());
+        kills += usize::from(process.kill_after(count, "HsmKey"));
+        process = Process::start(&plane, store.path(), &SHORT_LEASE);
         gone(&plane, KEY, Some(&ns), &name).await;
         until(
             &plane,
@@ -237,8 +151,8 @@ async fn sd19_a_key_comes_back_as_the_same_wherever_the_process_is_killed_meanwh
         while process.steps.try_recv().is_ok() {}
 
         apply(&plane, &recover(&ns, &name, &uid)).await;
-        kills += usize::from(process.kill_after(count));
-        process = Process::start(&plane, store.path());
+        kills += usize::from(process.kill_after(count, "HsmKey"));
+        process = Process::start(&plane, store.path(), &SHORT_LEASE);
         until(
             &plane,
             Watched::Recover,

@@ -11,7 +11,7 @@ use tokio::sync::MutexGuard;
 use super::cluster::{Cluster, Watched};
 use super::{Context, Failure, observe};
 use crate::api;
-use crate::backend::{BackendError, HsmBackend, Stored};
+use crate::backend::{Access, BackendError, HsmBackend, Stored, TokenLabel};
 use crate::plan::observed::{Observed, ProxySpec, Refused, Tried};
 use crate::plan::step::{At, Effect};
 use crate::plan::{Lineage, encoding};
@@ -95,12 +95,7 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         Effect::WriteRecord { generation, record } => {
             run.write_record(seen, *generation, record).await
         }
-        Effect::CreateToken(label) => {
-            run.module(label.clone(), |module, label| {
-                module.create_token(&label).map(drop)
-            })
-            .await
-        }
+        Effect::CreateToken(label) => run.create_token(label).await,
         Effect::SealToken(token) => {
             run.module(token.clone(), |module, token| module.seal_token(&token))
                 .await
@@ -314,6 +309,25 @@ impl Run<'_> {
             return None;
         }
         Some(self.context.purge_slot.lock().await)
+    }
+
+    /// One that is there, but that our user PIN does not open, is nothing to work with.
+    async fn create_token(&self, label: &TokenLabel) -> Outcome {
+        let made = self.module(label.clone(), |module, label| {
+            match module.create_token(&label)?.access {
+                Access::Open => Ok(()),
+                Access::Refused => Err(BackendError::Pin(format!(
+                    "the token {} is made, and does not take our user PIN",
+                    label.0
+                ))),
+            }
+        });
+        match made.await {
+            Err(Failure::Backend(error @ BackendError::Pin(_))) => {
+                Ok(Done::Refused(refused_by_module(&error, false, false)))
+            }
+            other => other,
+        }
     }
 
     /// A call on the backend's own threads.

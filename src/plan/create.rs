@@ -111,9 +111,6 @@ fn creating(o: &Observed, object: &Object, wanted: Wanted) -> Record {
 
 fn make_token(o: &Observed, record: &Record) -> Move {
     match &o.material {
-        Material::Token(None) | Material::NotLooked => act(Step::quiet(Effect::CreateToken(
-            ids::token_label(&record.id),
-        ))),
         Material::Token(Some(facts)) if facts.access == Access::Open => {
             let token = Token {
                 label: facts.label.0.clone(),
@@ -134,7 +131,10 @@ fn make_token(o: &Observed, record: &Record) -> Move {
                 ),
             ))
         }
-        Material::Token(Some(_)) => Err(hold::unavailable(o)),
+        // Not open yet: a crash between C_InitToken and C_InitPIN, which making it again finishes.
+        Material::Token(_) | Material::NotLooked => act(Step::quiet(Effect::CreateToken(
+            ids::token_label(&record.id),
+        ))),
         other => Err(hold::no_material_seen(o, other)),
     }
 }

@@ -4,11 +4,9 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::runtime::wait::await_condition;
+use kube::api::{DynamicObject, Patch, PatchParams};
 use managed_hsm_operator::backend::Stored;
 use managed_hsm_operator::backend::memory::{Inspected, MemoryBackend};
 use managed_hsm_operator::controller::cluster::Watched;
@@ -17,21 +15,25 @@ use managed_hsm_operator::softdelete::record::Version;
 use managed_hsm_operator::softdelete::{Kind, Record, Subject};
 use serde_json::{Value, json};
 
-use super::operator::condition;
+use super::user::{User, is};
 
 pub const HSM: &str = "safe";
 pub const KEY: &str = "signing";
-/// As long as a life may take that stands still while others do.
-const PATIENCE: Duration = Duration::from_secs(150);
-
 /// One namespace with one HSM and one key.
 #[derive(Clone)]
 pub struct Life {
-    client: Client,
-    pub namespace: String,
+    user: User,
     pub backend: MemoryBackend,
     backend_name: String,
     key: Value,
+}
+
+impl std::ops::Deref for Life {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
+    }
 }
 
 /// An EC key's own fields.
@@ -57,39 +59,20 @@ impl Life {
         backend_name: &str,
         key: Value,
     ) -> Self {
-        let life = Self {
-            client: client.clone(),
-            namespace: name.to_owned(),
+        Self {
+            user: User::new(client, name).await,
             backend: backend.clone(),
             backend_name: backend_name.to_owned(),
             key,
-        };
-        let mut namespace = DynamicObject::new(name, &Watched::Namespace.resource());
-        namespace.data = json!({});
-        life.api(Watched::Namespace)
-            .create(&PostParams::default(), &namespace)
-            .await
-            .expect("a namespace");
-        life
+        }
     }
 
     pub fn lineage(&self, kind: Kind) -> Lineage {
         Lineage::new(kind, self.namespace.clone(), name_of(kind))
     }
 
-    pub fn api(&self, of: Watched) -> Api<DynamicObject> {
-        match of {
-            Watched::Object(_) | Watched::Recover => {
-                Api::namespaced_with(self.client.clone(), &self.namespace, &of.resource())
-            }
-            Watched::Proxy(_) | Watched::Purge | Watched::Namespace => {
-                Api::all_with(self.client.clone(), &of.resource())
-            }
-        }
-    }
-
     pub fn proxy_name(&self, kind: Kind) -> String {
-        format!("{}.{}", self.namespace, name_of(kind))
+        self.proxy_of(name_of(kind))
     }
 
     /// Waits until one object is as `wanted`; absent is None.
@@ -100,27 +83,15 @@ impl Life {
         name: &str,
         wanted: impl Fn(Option<&DynamicObject>) -> bool,
     ) -> Option<DynamicObject> {
-        let api = self.api(of);
-        let seen = tokio::time::timeout(
-            PATIENCE,
-            await_condition(api.clone(), name, |found: Option<&DynamicObject>| {
-                wanted(found)
-            }),
-        )
-        .await;
-        match seen {
-            Ok(found) => found.expect("a watch"),
-            Err(_) => {
-                let last = api.get_opt(name).await.expect("a GET");
-                let last = last.map(|found| serde_json::to_string(&found).unwrap_or_default());
-                panic!(
-                    "{}: {name} is not {what} within {PATIENCE:?}; last seen: {last:?}\nits records: {:#?}\nits objects: {:#?}",
-                    self.namespace,
-                    self.records(),
-                    self.material(),
-                );
-            }
-        }
+        let seen = self.seen(of, name, wanted).await;
+        seen.unwrap_or_else(|last| {
+            panic!(
+                "{}: {name} is not {what} {last}\nits records: {:#?}\nits objects: {:#?}",
+                self.namespace,
+                self.records(),
+                self.material(),
+            )
+        })
     }
 
     async fn ready(&self, kind: Kind) {
@@ -172,10 +143,7 @@ impl Life {
 
     /// Asks for the deletion, and waits for nothing.
     pub async fn start_delete(&self, kind: Kind) {
-        self.api(Watched::Object(kind))
-            .delete(name_of(kind), &DeleteParams::default())
-            .await
-            .expect("the delete is taken");
+        self.user.delete(Watched::Object(kind), name_of(kind)).await;
     }
 
     /// The object is gone and its proxy can be recovered. Answers the deleted uid.
@@ -187,31 +155,14 @@ impl Life {
     }
 
     pub async fn deleted(&self, kind: Kind, uid: &str) {
-        self.until("gone", Watched::Object(kind), name_of(kind), |found| {
-            found.is_none_or(|found| found.metadata.uid.as_deref() != Some(uid))
-        })
-        .await;
-        self.until(
-            "kept",
-            Watched::Proxy(kind),
-            &self.proxy_name(kind),
-            |found| {
-                found.is_some_and(|found| {
-                    found.data["spec"]["origin"]["uid"] == uid && is(found, "Ready")
-                })
-            },
-        )
-        .await;
+        self.user.deleted(kind, name_of(kind), uid).await;
     }
 
     pub async fn start_recover(&self, kind: Kind, uid: &str) {
-        let of = Watched::Recover;
-        let mut recover = DynamicObject::new(&recover_name(kind), &of.resource());
-        recover.data = json!({"spec": {"kind": kind.object(), "name": name_of(kind), "uid": uid}});
-        self.api(of)
-            .create(&PostParams::default(), &recover)
-            .await
-            .expect("the Recover is taken");
+        let spec = json!({"kind": kind.object(), "name": name_of(kind), "uid": uid});
+        self.user
+            .create(Watched::Recover, &recover_name(kind), json!({"spec": spec}))
+            .await;
     }
 
     pub async fn recovered(&self, kind: Kind) {
@@ -433,10 +384,6 @@ pub fn versions(record: &Record) -> &[Version] {
         Subject::Key { versions, .. } => versions,
         Subject::Hsm { .. } => &[],
     }
-}
-
-pub fn is(found: &DynamicObject, kind: &str) -> bool {
-    condition(found, kind).is_some_and(|(status, _, _)| status == "True")
 }
 
 /// Without times and server's counters, and with names for what is each life's own.

@@ -123,6 +123,11 @@ impl MemoryBackend {
         self.shared().store.lose(label);
     }
 
+    /// Leaves a token as a crash in the middle of making it does: there, and without a user PIN.
+    pub fn half_make(&self, label: &TokenLabel) {
+        self.shared().store.half_make(label);
+    }
+
     /// Takes one object away, as a torn generation does.
     pub fn lose_object(&self, handle: Handle) {
         self.shared().store.lose_object(handle);

@@ -17,6 +17,14 @@ pub(super) enum Pin {
     Nobodys,
     /// Until the process ends.
     InMemory,
+    /// Not set yet: what a crash leaves that comes after C_InitToken and before C_InitPIN.
+    Unset,
+}
+
+impl Pin {
+    fn opens(self) -> bool {
+        matches!(self, Self::Ours | Self::InMemory)
+    }
 }
 
 #[derive(Clone)]
@@ -145,10 +153,10 @@ impl Store {
 
     pub(super) fn token(&self, label: &TokenLabel) -> Option<TokenFacts> {
         let token = self.tokens.get(label)?;
-        let access = if token.pin == Pin::Nobodys {
-            Access::Refused
-        } else {
+        let access = if token.pin.opens() {
             Access::Open
+        } else {
+            Access::Refused
         };
         Some(TokenFacts {
             label: label.clone(),
@@ -175,6 +183,9 @@ impl Store {
                 },
             );
         }
+        if let Some(half_made) = self.tokens.get_mut(label).filter(|it| it.pin == Pin::Unset) {
+            half_made.pin = Pin::Ours;
+        }
         self.token(label).ok_or_else(|| nowhere(label))
     }
 
@@ -187,7 +198,7 @@ impl Store {
 
     fn open(&mut self, token: &TokenRef) -> Result<&mut Token> {
         let found = self.find(token)?;
-        if found.pin == Pin::Nobodys {
+        if !found.pin.opens() {
             Err(BackendError::Sealed)
         } else {
             Ok(found)
@@ -384,6 +395,12 @@ impl Store {
 
     pub(super) fn lose(&mut self, label: &TokenLabel) {
         self.tokens.remove(label);
+    }
+
+    pub(super) fn half_make(&mut self, label: &TokenLabel) {
+        if let Some(token) = self.tokens.get_mut(label) {
+            token.pin = Pin::Unset;
+        }
     }
 
     pub(super) fn lose_object(&mut self, handle: Handle) {
