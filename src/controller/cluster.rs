@@ -111,11 +111,7 @@ impl Cluster {
         lineage: &Lineage,
     ) -> Result<Option<DynamicObject>, kube::Error> {
         match source {
-            Source::Cache => Ok(self.cached(
-                Watched::Object(lineage.kind),
-                Some(&lineage.namespace),
-                &lineage.name,
-            )),
+            Source::Cache => Ok(self.cached_object(lineage)),
             Source::Live => self.objects(lineage).get_opt(&lineage.name).await,
         }
     }
@@ -127,7 +123,7 @@ impl Cluster {
     ) -> Result<Option<DynamicObject>, kube::Error> {
         let name = crate::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
         match source {
-            Source::Cache => Ok(self.cached(Watched::Proxy(lineage.kind), None, &name)),
+            Source::Cache => Ok(self.cached_proxy(lineage)),
             Source::Live => self.proxies(lineage.kind).get_opt(&name).await,
         }
     }
@@ -265,6 +261,16 @@ impl Cluster {
             .metadata
             .resource_version
             .and_then(|version| version.parse().ok()))
+    }
+
+    pub fn cached_object(&self, lineage: &Lineage) -> Option<DynamicObject> {
+        let (of, namespace) = (Watched::Object(lineage.kind), &lineage.namespace);
+        self.cached(of, Some(namespace), &lineage.name)
+    }
+
+    pub fn cached_proxy(&self, lineage: &Lineage) -> Option<DynamicObject> {
+        let name = crate::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
+        self.cached(Watched::Proxy(lineage.kind), None, &name)
     }
 
     fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {

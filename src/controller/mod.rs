@@ -142,9 +142,40 @@ impl Context {
                 ) {
                     self.wake_keys_of(&around, hsm);
                 }
+                if self.waits_for_keys(&around) {
+                    self.waker.wake(around.clone());
+                }
                 self.recount(around);
             }
         }
+    }
+
+    /// Whether what a key does may be what its HSM waits for: that changes its state, is recovered with all keys, or is about to show its protection.
+    pub fn waits_for_keys(&self, hsm: &Lineage) -> bool {
+        let unsettled = |entry: &index::Entry| {
+            entry.held.record().is_none_or(|record| match record.state {
+                RecordState::Live => record.purge_protection && !self.shows(hsm, &entry.held),
+                RecordState::Creating | RecordState::Deleted => false,
+                _ => !entry.held.is_final(),
+            })
+        };
+        let has_phase = |found: &kube::api::DynamicObject| {
+            found.data.pointer("/status/phase").is_some()
+        };
+        let proxy = self.cluster.cached_proxy(hsm);
+        self.index.of_lineage(hsm).iter().any(unsettled)
+            || proxy.as_ref().is_some_and(has_phase)
+            || observe::brings_all_keys(self, hsm)
+    }
+
+    /// The object's status shows that record.
+    fn shows(&self, lineage: &Lineage, held: &plan::observed::Held) -> bool {
+        let object = self.cluster.cached_object(lineage);
+        let shown = object.as_ref().and_then(|found| {
+            let shown = found.data.pointer("/status/recordGeneration");
+            shown.and_then(serde_json::Value::as_u64)
+        });
+        shown == Some(held.generation)
     }
 
     /// An HSM's status counts its keys: soon after a change, but no more often than once in a while.
@@ -220,6 +251,9 @@ impl Context {
         self.metrics.effect(name, word);
         tracing::debug!(lineage = %seen.lineage, effect = name, outcome = word, "step");
         if matches!(outcome, Ok(Done::Yes)) {
+            if let plan::Effect::UnsealToken(token) = &step.effect {
+                self.wake_keys_of(&seen.lineage, &RecordId(token.label.0.clone()));
+            }
             self.teller.tell(seen, &step.tells).await;
         }
         outcome

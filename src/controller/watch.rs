@@ -14,7 +14,7 @@ use tokio::sync::watch::Receiver;
 use super::Context;
 use super::cluster::{Caches, Watched};
 use crate::plan::Lineage;
-use crate::softdelete::{Kind, RecordId, RecordState};
+use crate::softdelete::{Kind, RecordId};
 
 /// The caches before they are filled.
 pub struct Watches {
@@ -109,8 +109,12 @@ fn wake(context: &Context, of: Watched, found: &DynamicObject) {
                 found.namespace().unwrap_or_default(),
                 found.name_any(),
             );
-            context.wake_keys_of(&hsm, &hsm_id(context, &hsm));
-            context.waker.wake(hsm);
+            wake_hsm_and_keys(context, hsm);
+        }
+        Watched::Proxy(Kind::Hsm) => {
+            if let Some(hsm) = lineage(of, found) {
+                wake_hsm_and_keys(context, hsm);
+            }
         }
         Watched::Object(_) | Watched::Proxy(_) | Watched::Recover | Watched::Purge => {
             let own = lineage(of, found);
@@ -124,19 +128,17 @@ fn wake(context: &Context, of: Watched, found: &DynamicObject) {
     }
 }
 
-/// An HSM that changes its state waits for its keys.
+/// Its keys share its fate, and go by its proxy too.
+fn wake_hsm_and_keys(context: &Context, hsm: Lineage) {
+    context.wake_keys_of(&hsm, &hsm_id(context, &hsm));
+    context.waker.wake(hsm);
+}
+
+/// The HSM of a key, if it waits for its keys.
 fn hsm_in_flux(context: &Context, key: &Lineage, found: &DynamicObject) -> Option<Lineage> {
     let name = found.data.pointer("/spec/hsm")?.as_str()?;
     let hsm = Lineage::new(Kind::Hsm, key.namespace.clone(), name);
-    let settled = |entry: &super::index::Entry| {
-        let state = entry.held.record().map(|record| record.state);
-        matches!(
-            state,
-            Some(RecordState::Creating | RecordState::Live | RecordState::Deleted)
-        )
-    };
-    let all = context.index.of_lineage(&hsm);
-    (!all.iter().all(settled)).then_some(hsm)
+    context.waits_for_keys(&hsm).then_some(hsm)
 }
 
 fn hsm_id(context: &Context, hsm: &Lineage) -> RecordId {

@@ -3,7 +3,7 @@
 use super::hold;
 use super::ids;
 use super::material::Progress;
-use super::observed::{Body, Material, Object, Observed};
+use super::observed::{Body, Held, Material, Object, Observed};
 use super::step::{At, Effect, Move, Step, Whom, act, write_record};
 use super::translate;
 use crate::backend::Access;
@@ -53,7 +53,7 @@ pub fn go_on(o: &Observed, object: &Object, record: &Record) -> Move {
 }
 
 /// What lives is kept as its manifest says: its labels, its switches, its versions.
-pub fn upkeep(o: &Observed, object: &Object, record: &Record) -> Move {
+pub fn upkeep(o: &Observed, held: &Held, object: &Object, record: &Record) -> Move {
     if !object.meta.finalizer() {
         return act(Step::quiet(Effect::AddFinalizer(
             At::of(&object.meta),
@@ -61,9 +61,13 @@ pub fn upkeep(o: &Observed, object: &Object, record: &Record) -> Move {
         )));
     }
     match &record.subject {
-        Subject::Hsm { token } => {
-            keep_open(o, token.as_ref())?.map_or_else(|| switches(o, object, record), act)
-        }
+        Subject::Hsm { token } => match keep_open(o, token.as_ref())? {
+            Some(step) => act(step),
+            None => match switches(o, object, record)? {
+                Some(step) => act(step),
+                None => hold::protection_not_shown(o, held, object).map(|()| None),
+            },
+        },
         Subject::Key { .. } => {
             hold::hsm_not_open(o)?;
             match publish(o, record)? {

@@ -323,7 +323,7 @@ fn visitor(o: &Observed, object: &Object) -> Move {
 fn live(o: &Observed, held: &Held, record: &Record, object: &Object) -> Move {
     match o.proxy.as_ref().map(|found| (found, found.status.phase)) {
         Some((found, Some(api::Phase::Recovering))) if seal::ended(found, record) => {
-            if let Some(step) = recover::end(found, held, Some(object)) {
+            if let Some(step) = recover::end(o, found, held, object) {
                 return act(step);
             }
         }
@@ -332,7 +332,7 @@ fn live(o: &Observed, held: &Held, record: &Record, object: &Object) -> Move {
         }
         Some((_, Some(api::Phase::Recovering | api::Phase::Destroying))) | None => {}
     }
-    create::upkeep(o, object, record)
+    create::upkeep(o, held, object, record)
 }
 
 /// An old etcd brought back the very object whose record says *deleted*: the record decides, so it stands until it is recovered.
@@ -348,7 +348,10 @@ fn deleted(o: &Observed, held: &Held, record: &Record) -> Move {
         Some(found) if found.is_of(&record.origin.uid) => match found.status.phase {
             Some(api::Phase::Recovering) => recover::go_on(o, found, record),
             Some(api::Phase::Destroying) => purge::go_on(o, held, record, found),
-            None => seal::settle(o, held, record),
+            None => match seal::settle(o, held, record)? {
+                Some(step) => act(step),
+                None => recover::with_its_hsm(o, held, record, found),
+            },
         },
         _ => seal::settle(o, held, record),
     }

@@ -214,6 +214,17 @@ pub struct KeyOfHsm {
     pub record: Record,
     pub proxy: Option<NearProxy>,
     pub object: Option<NearObject>,
+    /// Where the HSM's protocol depends on it and its token is open; absent: not looked at.
+    pub material: Option<KeyMaterial>,
+}
+
+/// What an HSM's open token holds of a key, by its private or secret objects: nobody can do harm with a public half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyMaterial {
+    /// Of one of its versions there is nothing.
+    pub missing: bool,
+    /// Something of it can be used.
+    pub unsealed: bool,
 }
 
 /// A step that was refused for good, for this pass: what was tried, and the server's or the module's own words.

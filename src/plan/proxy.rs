@@ -8,9 +8,10 @@ use super::translate;
 use crate::api::{self, DeletedHsmKeySpec, DeletedManagedHsmSpec, DeletedVersion, ProxyStatus};
 use crate::softdelete::record::Version;
 use crate::softdelete::retention::{self, DeletionFacts};
-use crate::softdelete::{Dates, Record, Subject, names};
+use crate::softdelete::{Dates, Record, RecordState, Subject, names};
 
-/// Step 2: POST, from the object of the record's uid while that is there, else from the record.
+/// Step 2: POST, from the object of the record's uid while that is there, else from the record. What a record says that is *live* still is of an
+/// earlier deletion: this one is found now, and keeps a full interval (SD-10).
 pub fn write(o: &Observed, record: &Record) -> Move {
     refused(o)?;
     let object = o
@@ -19,6 +20,7 @@ pub fn write(o: &Observed, record: &Record) -> Move {
         .filter(|object| object.meta.uid == record.origin.uid);
     let dates = record
         .dates
+        .filter(|_| record.state != RecordState::Live)
         .filter(|_| object.is_none_or(|object| object.meta.deleted.is_none()))
         .unwrap_or_else(|| dates_of(o, object, record));
     create(capped(spec(
@@ -69,7 +71,7 @@ pub fn soft_deleted(o: &Observed, found: &Proxy) -> Tell {
 }
 
 /// For the record's last deletion (SD-09).
-fn dates_of(o: &Observed, object: Option<&Object>, record: &Record) -> Dates {
+pub fn dates_of(o: &Observed, object: Option<&Object>, record: &Record) -> Dates {
     deletion(
         o,
         object,
@@ -233,13 +235,13 @@ pub fn show_generation(o: &Observed, found: &Proxy, held: &Held) -> Move {
     )))
 }
 
-/// While nothing was unsealed the proxy goes back to retained.
+/// While nothing was unsealed the proxy goes back to retained; its purge is announced anew.
 pub fn retained_again(found: &Proxy) -> Step {
-    let status = ProxyStatus {
+    let status = status::not_announced(ProxyStatus {
         phase: None,
         recovering: None,
         ..found.status.clone()
-    };
+    });
     Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(status)))
 }
 

@@ -3,9 +3,12 @@
 
 use super::create::touch;
 use super::hold;
-use super::observed::{Body, Held, Material, Meta, Object, Observed, Proxy, Recover, Tried};
+use super::observed::{
+    Body, Held, Hsm, KeyOfHsm, Material, Meta, Object, Observed, Proxy, Recover, Tried,
+};
 use super::proxy;
-use super::step::{At, Effect, Hold, Move, Step, Whom, Why, act, write_record};
+use super::seal;
+use super::step::{At, Effect, Hold, Move, Step, Whom, Why, act, place, write_record};
 use super::translate;
 use crate::api;
 use crate::backend::Access;
@@ -41,8 +44,8 @@ pub fn outcome(o: &Observed, recover: &Recover) -> Outcome {
             .proxy
             .as_ref()
             .filter(|found| found.status.phase.is_none())
-            .map_or(Outcome::Running, |found| begin(o, found, recover)),
-        RecoverVerdict::Done => Outcome::Complete,
+            .map_or_else(|| under_way(o), |found| begin(o, found, recover)),
+        RecoverVerdict::Done => unfinished(o, recover).unwrap_or(Outcome::Complete),
         RecoverVerdict::AwaitDeletion => Outcome::Waits(hold::deletion_unfinished()),
         RecoverVerdict::Wait(refusal) => Outcome::Waits(hold::later(refusal)),
         RecoverVerdict::Fail(refusal) => Outcome::Failed(hold::later(refusal)),
@@ -59,6 +62,25 @@ fn came_back(o: &Observed, recover: &Recover) -> bool {
             && record.origin.uid.0 != recover.spec.uid
             && matches!(record.state, RecordState::Sealing | RecordState::Deleted)
     })
+}
+
+/// The object lives; but its own recovery is not over while the proxy says so, or while a key follows it.
+fn unfinished(o: &Observed, recover: &Recover) -> Option<Outcome> {
+    let ours = |status: &api::ProxyStatus| {
+        let by = status.recovering.as_ref();
+        status.phase == Some(api::Phase::Recovering)
+            && by.is_some_and(|by| by.uid == recover.meta.uid.0)
+    };
+    if o.proxy.as_ref().is_some_and(|found| ours(&found.status)) {
+        return Some(under_way(o));
+    }
+    let follows = |key: &&KeyOfHsm| key.proxy.as_ref().is_some_and(|found| ours(&found.status));
+    let key = o.keys.iter().find(follows)?;
+    Some(Outcome::Waits(hold::key_follows(&key.record.origin.name)))
+}
+
+fn under_way(o: &Observed) -> Outcome {
+    hold::keys_hold_up(o).map_or_else(Outcome::Waits, |()| Outcome::Running)
 }
 
 fn begin(o: &Observed, found: &Proxy, recover: &Recover) -> Outcome {
@@ -151,28 +173,60 @@ fn refused_create(o: &Observed) -> Option<Refusal> {
 }
 
 fn claim_for(found: &Proxy, recover: &Recover) -> Step {
+    let include_keys = recover.spec.include_keys;
     claim(
         found,
-        api::RecoveringKind::Recover,
-        &recover.meta,
-        recover.spec.include_keys,
+        by(api::RecoveringKind::Recover, &recover.meta, include_keys),
     )
 }
 
-/// Step 2: the proxy's write, for which a purge competes.
-fn claim(
-    found: &Proxy,
-    kind: api::RecoveringKind,
-    by: &Meta,
-    include_keys: api::IncludeKeys,
-) -> Step {
-    let recovering = api::Recovering {
+fn by(kind: api::RecoveringKind, by: &Meta, include_keys: api::IncludeKeys) -> api::Recovering {
+    api::Recovering {
         kind,
         name: by.name.clone(),
         uid: by.uid.0.clone(),
         include_keys,
         new_uid: None,
+    }
+}
+
+/// With its HSM, whose recovery brings all keys and is past turning back: what was deleted in it is claimed for the same one. A delete under way is
+/// finished first, a purge that has the proxy keeps it (SD-21).
+pub fn with_its_hsm(o: &Observed, held: &Held, record: &Record, found: &Proxy) -> Move {
+    let Some((hsm, all)) = o.hsm.as_ref().and_then(opening_with_all) else {
+        return Ok(None);
     };
+    let taken = rules::with_its_hsm(record.state, rules::IncludeKeys::All);
+    let settled = found.status.record_generation == i64::try_from(held.generation).ok()
+        && translate::dates(found).scheduled_purge_time.is_some();
+    let namespace = o.namespace.as_ref().filter(|space| !space.terminating);
+    // An acceptance of the namespace covers the keys: it is the one that the HSM itself came back into.
+    let there = namespace.is_some_and(|space| space.uid == hsm.origin.namespace_uid);
+    if taken != rules::KeyOutcome::Recovered || !settled || !there {
+        return Ok(None);
+    }
+    act(claim(
+        found,
+        api::Recovering {
+            include_keys: api::IncludeKeys::None,
+            new_uid: None,
+            ..all.clone()
+        },
+    ))
+}
+
+/// An HSM's record, and who recovers it with all keys, from *opening* until its proxy goes.
+fn opening_with_all(hsm: &Hsm) -> Option<(&Record, &api::Recovering)> {
+    let found = hsm.proxy.as_ref().filter(|found| found.includes_keys())?;
+    let (_, record) = hsm.record.as_ref()?;
+    let by = found.status.recovering.as_ref()?;
+    let past_turning = matches!(record.state, RecordState::Opening | RecordState::Live)
+        && by.new_uid.as_deref() == Some(record.origin.uid.as_str());
+    past_turning.then_some((record, by))
+}
+
+/// Step 2: the proxy's write, for which a purge competes.
+fn claim(found: &Proxy, recovering: api::Recovering) -> Step {
     let status = api::ProxyStatus {
         phase: Some(api::Phase::Recovering),
         recovering: Some(recovering),
@@ -211,7 +265,10 @@ pub fn by_object(o: &Observed, object: &Object, reserved: Hold) -> Move {
             hold::hsm_not_open(o)?;
             hold::not_sealed_yet(o, found)?;
             hold::standing_object(o, found)?;
-            act(claim(found, kind, &object.meta, api::IncludeKeys::None))
+            act(claim(
+                found,
+                by(kind, &object.meta, api::IncludeKeys::None),
+            ))
         }
         CreateStep::Stand(other) if other != *refusal => Err(hold::later(other)),
         CreateStep::Create | CreateStep::Stand(_) => Err(reserved),
@@ -226,12 +283,14 @@ pub fn go_on(o: &Observed, found: &Proxy, record: &Record) -> Move {
         .as_ref()
         .and_then(|recovering| recovering.new_uid.clone());
     if let Some(new_uid) = new_uid {
+        let opening = opening(o, record, &Uid(new_uid));
+        if let Some(leaving) = seal::under_seal(o, &opening) {
+            return act(Step::quiet(write_record(o, leaving)?));
+        }
         hold::hsm_not_open(o)?;
-        return act(Step::quiet(write_record(
-            o,
-            opening(o, record, &Uid(new_uid)),
-        )?));
+        return act(Step::quiet(write_record(o, opening)?));
     }
+    hold::follows_hsm(o)?;
     if can_have_its_object(o, found).is_err() {
         return act(proxy::retained_again(found));
     }
@@ -305,9 +364,10 @@ fn opening(o: &Observed, record: &Record, new_uid: &Uid) -> Record {
 /// Steps 6 and 7, over *opening*: every version unsealed and proved, then *live*.
 pub fn finish(o: &Observed, record: &Record) -> Move {
     let unsealed = match &record.subject {
-        Subject::Hsm { .. } => unseal_token(o, record),
+        Subject::Hsm { .. } => open_token(o, record),
+        Subject::Key { .. } if hold::hsm_is_sealed(o) => return seal::leave_under_seal(o, record),
         Subject::Key { versions, .. } => {
-            hold::hsm_not_open(o)?;
+            hold::hsm_not_opening(o)?;
             let token = translate::token_of_key(o)?;
             touch(o, translate::objects(o, &token, record)?.unseal(versions))
         }
@@ -321,12 +381,22 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
             };
             act(Step::told(
                 write_record(o, next)?,
-                Whom::Object,
+                place(o),
                 "Recovered",
                 format!("{} is back with the same material.", o.lineage.name),
             ))
         }
     }
+}
+
+/// Its keys are listed once its token is open: those that were deleted are sealed, and announced anew, before anything says that it lives.
+fn open_token(o: &Observed, record: &Record) -> Move {
+    if let Some(step) = unseal_token(o, record)? {
+        return act(step);
+    }
+    hold::keys_not_sealed(o)?;
+    hold::keys_still_announced(o)?;
+    Ok(None)
 }
 
 fn unseal_token(o: &Observed, record: &Record) -> Move {
@@ -344,9 +414,8 @@ fn unseal_token(o: &Observed, record: &Record) -> Move {
     }
 }
 
-/// Step 9, over *live*: the object's status shows the recovered record (step 8), or the object is on its way out again.
-pub fn end(found: &Proxy, held: &Held, object: Option<&Object>) -> Option<Step> {
-    let shown =
-        object.is_none_or(|object| translate::shown_generation(object) == Some(held.generation));
-    shown.then(|| Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
+/// Step 9, over *live*: the object's status shows the recovered record (step 8), and the keys that come with an HSM are claimed.
+pub fn end(o: &Observed, found: &Proxy, held: &Held, object: &Object) -> Option<Step> {
+    let shown = translate::shown_generation(object) == Some(held.generation);
+    (shown && hold::keys_not_claimed(o).is_ok()).then(|| Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
 }

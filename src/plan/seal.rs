@@ -1,8 +1,10 @@
 //! Delete (`safety`: the four protocols): proxy, seal, record, and only then the finalizer.
 
+use chrono::{DateTime, Utc};
+
 use super::create::touch;
 use super::hold;
-use super::observed::{Held, Material, Observed, Proxy};
+use super::observed::{Held, Material, Object, Observed, Proxy};
 use super::proxy;
 use super::step::{At, Effect, Hold, Move, Step, act, place, write_record};
 use super::translate;
@@ -86,7 +88,10 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
     };
     match sealed {
         Ok(Some(step)) => act(step),
-        Ok(None) => deleted(o, record),
+        Ok(None) => {
+            hold::keys_not_turned_back(o)?;
+            deleted(o, record)
+        }
         Err(hold) if lets_go_unsealed(o) && found.is_of(&record.origin.uid) => {
             proxy::let_holder_go(o, record)?.map_or(Err(hold), act)
         }
@@ -99,6 +104,44 @@ fn lets_go_unsealed(o: &Observed) -> bool {
     hold::hsm_is_sealed(o)
         || matches!(o.material, Material::NoToken | Material::Token(None))
         || hold::no_object_at_all(o)
+}
+
+/// What a recovery had reached when its HSM was deleted and then its object: no delete waits in a soft-deleted HSM, so the record says *opening* with
+/// the new deletion's dates, which the HSM's recovery finishes and then seals. None: the object stays, or the record says so already.
+pub fn under_seal(o: &Observed, opening: &Record) -> Option<Record> {
+    let object = o.object.as_ref().filter(|object| {
+        object.meta.uid == opening.origin.uid
+            && object.meta.deleted.is_some()
+            && hold::hsm_is_sealed(o)
+    })?;
+    let known = opening.dates.map(|dates| dates.deletion_time);
+    let its = |time: &DateTime<Utc>| Some(*time) >= object.meta.deleted;
+    known
+        .filter(its)
+        .is_none()
+        .then(|| Record {
+            dates: Some(proxy::dates_of(o, Some(object), opening)),
+            ..opening.clone()
+        })
+}
+
+/// Over *opening* in a soft-deleted HSM: an object on its way out leaves a proxy of its own, and goes.
+pub fn leave_under_seal(o: &Observed, record: &Record) -> Move {
+    if let Some(next) = under_seal(o, record) {
+        return act(Step::quiet(write_record(o, next)?));
+    }
+    let leaving = |object: &&Object| {
+        object.meta.uid == record.origin.uid && object.meta.deleted.is_some()
+    };
+    if o.object.as_ref().filter(leaving).is_none() {
+        return hold::hsm_not_open(o).map(|()| None);
+    }
+    match &o.proxy {
+        None => proxy::write(o, record),
+        Some(found) => {
+            clear_the_way(found, record)?.map_or_else(|| proxy::let_holder_go(o, record), act)
+        }
+    }
 }
 
 fn deleted(o: &Observed, record: &Record) -> Move {

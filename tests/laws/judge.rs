@@ -688,10 +688,11 @@ pub fn deletes_a_proxy_only_when_something_else_stands(o: &Observed, plan: &Plan
         Some(api::Phase::Destroying) => Err("a *Destroying* one".into()),
         Some(api::Phase::Recovering) => check(
             new_uid == Some(record.origin.uid.as_str())
-                && matches!(
-                    record.state,
-                    RecordState::Live | RecordState::Sealing | RecordState::Deleted
-                ),
+                && (leaves_under_seal(o, record)
+                    || matches!(
+                        record.state,
+                        RecordState::Live | RecordState::Sealing | RecordState::Deleted
+                    )),
             "a *Recovering* one that is not past its opening",
         ),
         None if found.is_of(&record.origin.uid) => check(
@@ -735,6 +736,7 @@ pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Ver
             RecordState::Live => check(!lives, "of an object that lives"),
             // An old etcd brought the object back: the record decides, and a Recover gives it back.
             RecordState::Sealing | RecordState::Deleted => Ok(()),
+            RecordState::Opening if leaves_under_seal(o, record) => Ok(()),
             _ => Err("of what has no material, or none any more".into()),
         },
         None => check(
@@ -742,6 +744,20 @@ pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Ver
             "of what waits",
         ),
     }
+}
+
+/// It was being recovered when its HSM was deleted, and then itself: it stays *opening* under the HSM's seal and its object goes (no delete waits there).
+fn leaves_under_seal(o: &Observed, record: &Record) -> bool {
+    let going = o
+        .object
+        .as_ref()
+        .filter(|object| object.meta.uid == record.origin.uid)
+        .and_then(|object| object.meta.deleted);
+    let dated = record.dates.is_some_and(|dates| Some(dates.deletion_time) >= going);
+    record.state == RecordState::Opening
+        && hsm_state(o) == Some(RecordState::Deleted)
+        && going.is_some()
+        && dated
 }
 
 fn origin(spec: &ProxySpec) -> &api::Origin {

@@ -8,7 +8,7 @@ use managed_hsm_operator::backend::{
     Access, Class, Fingerprint, Handle, Mark, MaterialId, ObjectFacts, TokenFacts, TokenLabel,
 };
 use managed_hsm_operator::plan::observed::{
-    Body, Held, Hsm, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy, Object, Proxy,
+    Body, Held, Hsm, KeyMaterial, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy, Object, Proxy,
     ProxySpec, Purge, PurgeLook, Reading, Recover,
 };
 use managed_hsm_operator::plan::step::Effect;
@@ -344,8 +344,27 @@ impl World {
                 record: record.clone(),
                 proxy: self.proxies.get(&lineage_of(record)).map(near_proxy),
                 object: self.objects.get(&lineage_of(record)).map(near_object),
+                material: self.material_of_key(&around.id, record),
             })
             .collect()
+    }
+
+    fn material_of_key(&self, hsm: &RecordId, key: &Record) -> Option<KeyMaterial> {
+        let Subject::Key { versions, .. } = &key.subject else {
+            return None;
+        };
+        let (access, objects) = self.tokens.get(&hsm.0)?;
+        let private = || {
+            let named = material_ids(key);
+            let its = objects.iter().filter(|object| object.class != Class::Public);
+            its.filter(|object| named.contains(&object.id.to_string()))
+                .collect::<Vec<_>>()
+        };
+        let of = |id: &str| private().iter().any(|object| object.id.to_string() == id);
+        (*access == Access::Open).then(|| KeyMaterial {
+            missing: !versions.iter().all(|version| of(&version.material.0)),
+            unsealed: private().iter().any(|object| object.mark != Mark::Deleted),
+        })
     }
 
     // ---- doing ----

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use kube::api::DynamicObject;
 
-use super::stored::{Stored, list, one};
-use super::text;
-use crate::controller::cluster::Source;
+use super::stored::{Stored, list, material_of_key, one};
+use super::{Seen, text};
+use crate::controller::cluster::{Source, Watched};
 use crate::controller::{Context, Failure, convert, index};
 use crate::plan::Lineage;
 use crate::plan::observed::{Held, KeyOfHsm, Meta, Purge, Recover};
@@ -81,16 +81,14 @@ pub(super) async fn keys(
     lineage: &Lineage,
     source: Source,
     stored: &Stored,
-    proxy: Option<&DynamicObject>,
+    seen: &Seen,
 ) -> Result<Vec<KeyOfHsm>, Failure> {
-    let Some(hsm) = hsm_with_keys(lineage, &stored.records, proxy) else {
+    let Some((generation, hsm)) = hsm_with_keys(lineage, &stored.records, seen.proxy.as_ref())
+    else {
         return Ok(Vec::new());
     };
-    let settled = matches!(
-        hsm.state,
-        RecordState::Creating | RecordState::Live | RecordState::Deleted
-    );
-    let (proxies, objects) = if settled && text(proxy, "/status/phase").is_none() {
+    let settled = is_settled(context, lineage, generation, hsm, seen);
+    let (proxies, objects) = if settled {
         (Vec::new(), Vec::new())
     } else {
         if let (Source::Live, Some(module)) = (source, context.backends.get(&stored.backend)) {
@@ -101,30 +99,85 @@ pub(super) async fn keys(
             context.cluster.keys(source, lineage).await?,
         )
     };
-    context
+    let mut keys = Vec::new();
+    for (generation, record) in context
         .index
         .keys_of(&hsm.id)
         .into_iter()
         .filter(|entry| !entry.held.is_final())
         .filter_map(|entry| one(entry.held))
-        .map(|(generation, record)| {
-            let name = &record.origin.name;
-            let proxy = proxies
-                .iter()
-                .find(|found| text(Some(found), "/spec/origin/name").as_ref() == Some(name));
-            let object = objects
-                .iter()
-                .find(|found| found.metadata.name.as_ref() == Some(name));
-            Ok(KeyOfHsm {
-                proxy: proxy
-                    .map(|found| convert::near_proxy(Kind::Key, found))
-                    .transpose()?,
-                object: object.map(convert::near_object),
-                generation,
-                record,
-            })
-        })
-        .collect()
+    {
+        let name = &record.origin.name;
+        let proxy = proxies
+            .iter()
+            .find(|found| text(Some(found), "/spec/origin/name").as_ref() == Some(name));
+        let object = objects
+            .iter()
+            .find(|found| found.metadata.name.as_ref() == Some(name));
+        let awaited = !settled && may_be_awaited(&record, object);
+        keys.push(KeyOfHsm {
+            proxy: proxy
+                .map(|found| convert::near_proxy(Kind::Key, found))
+                .transpose()?,
+            object: object.map(convert::near_object),
+            material: if awaited {
+                material_of_key(context, stored, &record).await?
+            } else {
+                None
+            },
+            generation,
+            record,
+        });
+    }
+    Ok(keys)
+}
+
+/// A key that is not sealed yet though it is deleted: its HSM's recovery may wait for it.
+fn may_be_awaited(key: &Record, object: Option<&DynamicObject>) -> bool {
+    let lives = object.is_some_and(|found| {
+        found.metadata.deletion_timestamp.is_none()
+            && found.metadata.uid.as_ref() == Some(&key.origin.uid.0)
+    });
+    match key.state {
+        RecordState::Sealing => true,
+        RecordState::Live | RecordState::Opening => !lives,
+        _ => false,
+    }
+}
+
+/// Nothing is under way in the HSM for which its keys' proxies and objects matter: neither a change of its state, nor a protection that its status
+/// does not show yet, nor a recovery with all keys.
+fn is_settled(
+    context: &Context,
+    lineage: &Lineage,
+    generation: u64,
+    hsm: &Record,
+    seen: &Seen,
+) -> bool {
+    let state = matches!(
+        hsm.state,
+        RecordState::Creating | RecordState::Live | RecordState::Deleted
+    );
+    let phase = text(seen.proxy.as_ref(), "/status/phase").is_some();
+    let shown = seen.object.as_ref().and_then(|found| {
+        let shown = found.data.pointer("/status/recordGeneration");
+        shown.and_then(serde_json::Value::as_u64)
+    });
+    let protection =
+        hsm.state == RecordState::Live && hsm.purge_protection && shown != Some(generation);
+    state && !phase && !protection && !brings_all_keys(context, lineage)
+}
+
+/// An unfinished Recover of the HSM asks for all its keys.
+pub fn brings_all_keys(context: &Context, hsm: &Lineage) -> bool {
+    let asks = |found: &DynamicObject| {
+        found.metadata.namespace.as_ref() == Some(&hsm.namespace)
+            && text(Some(found), "/spec/kind").as_deref() == Some(hsm.kind.object())
+            && text(Some(found), "/spec/name").as_ref() == Some(&hsm.name)
+            && text(Some(found), "/spec/includeKeys").as_deref() == Some("All")
+            && text(Some(found), "/status/completionTime").is_none()
+    };
+    !context.cluster.list(Watched::Recover, asks).is_empty()
 }
 
 /// The HSM whose keys matter: the one that stands, else a purged one whose proxy is still there.
@@ -132,14 +185,15 @@ fn hsm_with_keys<'a>(
     lineage: &Lineage,
     records: &'a [Held],
     proxy: Option<&DynamicObject>,
-) -> Option<&'a Record> {
+) -> Option<(u64, &'a Record)> {
     let all = records.iter().filter(|_| lineage.kind == Kind::Hsm);
     let purged = text(proxy, "/spec/origin/uid");
+    let numbered = |held: &'a Held| held.record().map(|record| (held.generation, record));
     all.clone()
         .find(|held| !held.is_final())
-        .and_then(Held::record)
+        .and_then(numbered)
         .or_else(|| {
-            all.filter_map(Held::record)
-                .find(|record| Some(&record.origin.uid.0) == purged.as_ref())
+            all.filter_map(numbered)
+                .find(|(_, record)| Some(&record.origin.uid.0) == purged.as_ref())
         })
 }

@@ -4,6 +4,7 @@ mod around;
 mod purging;
 mod stored;
 
+pub use around::brings_all_keys;
 pub use stored::{list, read};
 
 use kube::api::DynamicObject;
@@ -94,7 +95,7 @@ async fn attempt(
         Some(of) => Some(hsm(context, of, source, &stored).await?),
         None => None,
     };
-    let keys = keys(context, lineage, source, &stored, seen.proxy.as_ref()).await?;
+    let keys = keys(context, lineage, source, &stored, &seen).await?;
     let asking = Asking {
         recovers: recovers(context, Source::Cache, lineage).await?,
         purges: purges(context, Source::Cache, lineage).await?,

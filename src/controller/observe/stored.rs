@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::Named;
-use crate::backend::{BackendError, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef};
+use crate::backend::{
+    Access, BackendError, Class, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef,
+};
 use crate::controller::index::Entry;
 use crate::controller::{Context, Failure};
-use crate::plan::observed::{Held, Material, Reading};
+use crate::plan::observed::{Held, KeyMaterial, Material, Reading};
 use crate::plan::{self, ids};
 use crate::softdelete::{Record, RecordId, RecordState, Subject};
 
@@ -381,6 +383,51 @@ async fn objects(
         })
         .await;
     Ok(seen.map_or_else(unavailable, Material::Objects))
+}
+
+/// What an HSM's open token holds of one of its keys.
+pub(super) async fn material_of_key(
+    context: &Context,
+    stored: &Stored,
+    key: &Record,
+) -> Result<Option<KeyMaterial>, Failure> {
+    let (Material::Token(Some(token)), Some(module)) =
+        (&stored.material, context.backends.get(&stored.backend))
+    else {
+        return Ok(None);
+    };
+    if token.access != Access::Open {
+        return Ok(None);
+    }
+    let token = TokenRef {
+        label: token.label.clone(),
+        serial: token.serial.clone(),
+    };
+    let (ids, asked) = (material_ids(key), versions(key));
+    let found = context
+        .pool
+        .run(Arc::clone(module), move |module| {
+            module.objects(&token, &ids, Depth::Labels)
+        })
+        .await?;
+    let private = |object: &&ObjectFacts| object.class != Class::Public;
+    Ok(Some(KeyMaterial {
+        missing: asked
+            .iter()
+            .any(|id| !found.iter().filter(private).any(|object| object.id == *id)),
+        unsealed: found
+            .iter()
+            .filter(private)
+            .any(|object| object.mark != Mark::Deleted),
+    }))
+}
+
+fn versions(key: &Record) -> Vec<MaterialId> {
+    let Subject::Key { versions, .. } = &key.subject else {
+        return Vec::new();
+    };
+    let materials = versions.iter().map(|version| &version.material);
+    materials.filter_map(ids::backend_id).collect()
 }
 
 fn unavailable(error: BackendError) -> Material {

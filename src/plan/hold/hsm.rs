@@ -75,7 +75,7 @@ fn now(o: &Observed, hsm: &Hsm) -> HsmNow {
 }
 
 /// As a record alone tells it.
-fn deleted(o: &Observed, record: &Record) -> Deleted {
+pub fn deleted(o: &Observed, record: &Record) -> Deleted {
     Deleted {
         kind: record.kind(),
         origin: record.origin.clone(),
@@ -94,21 +94,12 @@ pub fn beside_hsm(o: &Observed, record: &Record) -> RecordState {
 
 /// The key's HSM is under its own seal: no delete in it waits (SD-27).
 pub fn hsm_is_sealed(o: &Observed) -> bool {
-    let state = o
-        .hsm
-        .as_ref()
-        .and_then(|hsm| hsm.record.as_ref())
-        .map(|(_, record)| record.state);
-    o.lineage.kind == Kind::Key && matches!(state, Some(RecordState::Deleted))
+    o.lineage.kind == Kind::Key && hsm_state(o) == Some(RecordState::Deleted)
 }
 
 /// The key's HSM is being destroyed, which is not proved yet: no object in it goes before its tombstone is there (SD-26).
 pub fn hsm_being_destroyed(o: &Observed) -> Check {
-    let hsm = o.hsm.as_ref();
-    let state = hsm
-        .and_then(|hsm| hsm.record.as_ref())
-        .map(|(_, record)| record.state);
-    match (hsm, state) {
+    match (o.hsm.as_ref(), hsm_state(o)) {
         (Some(hsm), Some(RecordState::Destroying)) => Err(refused_until(
             Refusal::PurgeInProgress {
                 proxy: names::proxy_name(&o.lineage.namespace, &hsm.name),
@@ -130,14 +121,42 @@ pub fn keys_of_it_not_gone(o: &Observed) -> Check {
     }
 }
 
-/// The key's HSM is being sealed or opened: a key's own seal waits for the end of it.
+/// The key's HSM is being recovered, and its token is open already: it goes on to *live* (G4), and waits for the keys in it (SD-27).
+pub fn hsm_opens(o: &Observed) -> bool {
+    hsm_state(o) == Some(RecordState::Opening) && matches!(o.material, Material::Objects(_))
+}
+
+/// A key's HSM can be used, or is about to be.
+pub fn hsm_not_opening(o: &Observed) -> Check {
+    if hsm_opens(o) {
+        return Ok(());
+    }
+    hsm_not_open(o)
+}
+
+fn hsm_state(o: &Observed) -> Option<RecordState> {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    hsm.map(|(_, record)| record.state)
+}
+
+/// The recovery of the key's HSM brings all keys, and has not let them go on yet: each is claimed before any is made (SD-21).
+pub fn follows_hsm(o: &Observed) -> Check {
+    let all = |hsm: &&Hsm| hsm.proxy.as_ref().is_some_and(NearProxy::includes_keys);
+    match o.hsm.as_ref().filter(all) {
+        Some(hsm) => Err(progress(format!(
+            "The ManagedHsm {} is recovered with all its keys; this one goes on by itself when that is live.",
+            hsm.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A key's own seal waits while its HSM's is made or taken off.
 pub fn hsm_seal_under_way(o: &Observed) -> Check {
-    let state = o
-        .hsm
-        .as_ref()
-        .and_then(|hsm| hsm.record.as_ref())
-        .map(|(_, record)| record.state);
-    match state {
+    if hsm_opens(o) {
+        return Ok(());
+    }
+    match hsm_state(o) {
         Some(RecordState::Sealing | RecordState::Opening) => Err(progress(
             "The key's HSM is changing its state; this goes on by itself after it.".into(),
         )),

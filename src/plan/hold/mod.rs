@@ -1,12 +1,14 @@
 //! What stands in the way: each guard is a small function that names the refusal.
 
 mod hsm;
+mod keys;
 mod ledger;
 mod manifest;
 mod names_held;
 mod turns;
 
 pub use hsm::*;
+pub use keys::*;
 pub use ledger::*;
 pub use manifest::*;
 pub use names_held::*;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use crate::api;
 use crate::plan::ids;
 use crate::plan::observed::{
-    Body, Held, Hsm, Material, NearProxy, Object, Observed, Proxy, Reading, Tried,
+    Body, Held, Hsm, KeyOfHsm, Material, NearProxy, Object, Observed, Proxy, Reading, Tried,
 };
 use crate::plan::step::{Hold, Why};
 use crate::plan::translate;

@@ -45,6 +45,13 @@ pub fn deletion_unfinished() -> Hold {
     progress("The deletion is not finished yet; the recovery goes on by itself after it.".into())
 }
 
+/// A key that an HSM's recovery brings with it is not finished yet.
+pub fn key_follows(name: &str) -> Hold {
+    progress(format!(
+        "The HSM is back, and its key {name} is being recovered with it; this goes on by itself."
+    ))
+}
+
 pub fn proxy_refused(o: &Observed, answer: &str) -> Hold {
     let proxy = format!(
         "{} {}",

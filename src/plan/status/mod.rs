@@ -16,18 +16,19 @@ use crate::api::conditions::{
 use crate::api::{self, Condition, ConditionState, ConditionStatus, ProxyStatus, RecoverStatus};
 use crate::plan::hold;
 use crate::plan::observed::{
-    Body, Held, Material, NearProxy, Object, Observed, Proxy, ProxySpec, Purge, Recover,
+    Body, Held, KeyOfHsm, Material, NearProxy, Object, Observed, Proxy, ProxySpec, Purge, Recover,
 };
 use crate::plan::purge::{self, Asked};
 use crate::plan::recover::Outcome;
 use crate::plan::step::{At, Effect, Hold, Step, Tell, Whom, Why};
 use crate::plan::translate;
+use crate::softdelete::arbiter::{ReadsAs, reads_as};
 use crate::softdelete::level::{LevelFacts, RecoveryLevel, recovery_level};
-use crate::softdelete::protection::protector;
+use crate::softdelete::protection::{ProtectionLook, may_protect, protector};
 use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::record::Version;
 use crate::softdelete::retention::{self, HsmFate, PurgeDate};
-use crate::softdelete::{Record, RecordState, Refusal, Subject, Uid};
+use crate::softdelete::{Reason, Record, RecordState, Refusal, Subject, Uid};
 
 /// What a resource is told about itself.
 struct Word {

@@ -55,8 +55,11 @@ fn hsm(
     word.on(&mut next.conditions, object.meta.generation, o);
     if let Some((held, record)) = own(o, object) {
         next.hsm_id = Some(record.id.0.clone());
-        next.record_generation = i64::try_from(held.generation).ok();
-        next.recovery_level = Some(level(o, record));
+        // What it shows it promises: its protection, and the record that says so, only where no key's purge can break it any more.
+        if hold::protection_not_shown(o, held, object).is_ok() {
+            next.record_generation = i64::try_from(held.generation).ok();
+            next.recovery_level = Some(level(o, record));
+        }
         next.keys = Some(count(o, |key| key.record.state == RecordState::Live));
         next.deleted_keys = Some(count(o, |key| {
             matches!(
@@ -86,7 +89,9 @@ fn key(
     {
         next.hsm_id = Some(hsm.0.clone());
         next.record_generation = i64::try_from(held.generation).ok();
-        next.recovery_level = Some(level(o, record));
+        if may_show_protection(o, record) {
+            next.recovery_level = Some(level(o, record));
+        }
         next.versions = versions
             .iter()
             .map(|version| shown_version(o, shown, version))
@@ -94,6 +99,18 @@ fn key(
         next.current_version = versions.iter().map(|version| version.number).max();
     }
     (next != *shown).then_some(next)
+}
+
+/// A key's own protection is first shown when its HSM's record, read after it was written, is *live* (SD-13).
+fn may_show_protection(o: &Observed, record: &Record) -> bool {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    let hsm = hsm.map(|(_, hsm)| (hsm.state, hold::deleted(o, hsm)));
+    let look = ProtectionLook {
+        record: record.state,
+        deleted: &hold::deleted(o, record),
+        hsm: hsm.as_ref().map(|(state, hsm)| (*state, hsm)),
+    };
+    !record.purge_protection || may_protect(&look).is_ok()
 }
 
 fn shown_version(o: &Observed, shown: &api::HsmKeyStatus, version: &Version) -> api::KeyVersion {

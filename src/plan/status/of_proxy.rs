@@ -21,6 +21,9 @@ pub fn proxy(
         next.purge_protection = Some(protected(o, record));
     }
     next.purge_time = purge_time(o, found, record).map(Into::into);
+    if matches!(hsm_fate(o), HsmFate::SoftDeleted(_)) {
+        next = not_announced(next);
+    }
     kept(o, found).on(&mut next.conditions, found.meta.generation, o);
     match hold {
         Some(refusal) => {
@@ -76,6 +79,13 @@ pub fn proxy_in_doubt(o: &Observed, doubt: &Hold) -> Option<Step> {
         effect: Effect::ShowProxy(At::of(&found.meta), Box::new(next)),
         tells,
     })
+}
+
+/// What was announced counts no more: after its HSM's recovery, or its own that turned back, a date is announced anew (SD-11).
+pub fn not_announced(mut shown: ProxyStatus) -> ProxyStatus {
+    shown.announced_at = None;
+    conditions::remove(&mut shown.conditions, conditions::PURGE_ANNOUNCED);
+    shown
 }
 
 /// The later of the proxy's date and the record's; of a key in a deleted HSM, the HSM's (`retention::date_in_hsm`).

@@ -62,6 +62,7 @@ fn was_never_deleted(o: &Observed, recover: &Recover) -> bool {
     uid == Some(recover.spec.uid.as_str())
 }
 
+/// The object itself, and of an HSM its keys: those that live, and with `All` those that stay deleted all the same.
 fn recovered(o: &Observed, recover: &Recover) -> Vec<api::Recovered> {
     let new_uid = o.object.as_ref().map(|object| object.meta.uid.0.clone());
     let outcome = if was_never_deleted(o, recover) {
@@ -69,14 +70,40 @@ fn recovered(o: &Observed, recover: &Recover) -> Vec<api::Recovered> {
     } else {
         api::Outcome::Recovered
     };
-    vec![api::Recovered {
+    let itself = api::Recovered {
         kind: recover.spec.kind,
         name: recover.spec.name.clone(),
         uid: recover.spec.uid.clone(),
         new_uid,
         outcome,
         reason: None,
-    }]
+    };
+    let all = recover.spec.include_keys == api::IncludeKeys::All;
+    let keys = o.keys.iter().filter_map(|key| key_of_it(key, all));
+    std::iter::once(itself)
+        .chain(keys)
+        .take(api::recover::MAX_RECOVERED)
+        .collect()
+}
+
+fn key_of_it(key: &KeyOfHsm, all: bool) -> Option<api::Recovered> {
+    let origin = &key.record.origin;
+    let (outcome, uid, new_uid) = match (reads_as(key.record.state), &key.record.recovered_from) {
+        (ReadsAs::Live, Some(from)) if all => (api::Outcome::Recovered, from, Some(&origin.uid)),
+        (ReadsAs::Live, _) => (api::Outcome::AlreadyLive, &origin.uid, Some(&origin.uid)),
+        (ReadsAs::Deleted, _) if all => (api::Outcome::Retained, &origin.uid, None),
+        _ => return None,
+    };
+    // The HSM is live: what is not sealed yet cannot be, since it is not there.
+    let missing = key.record.state == RecordState::Sealing;
+    Some(api::Recovered {
+        kind: api::ObjectKind::HsmKey,
+        name: origin.name.clone(),
+        uid: uid.0.clone(),
+        new_uid: new_uid.map(|uid| uid.0.clone()),
+        outcome,
+        reason: missing.then(|| Reason::MaterialMissing.as_str().to_owned()),
+    })
 }
 
 /// A Recover or Purge whose outcome stands.
