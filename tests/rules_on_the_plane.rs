@@ -9,6 +9,8 @@ mod deleting;
 mod disasters;
 #[path = "rules_on_the_plane/hindrances.rs"]
 mod hindrances;
+#[path = "rules_on_the_plane/hsms.rs"]
+mod hsms;
 #[path = "rules_on_the_plane/material.rs"]
 mod material;
 #[path = "rules_on_the_plane/names.rs"]

@@ -159,9 +159,8 @@ impl Context {
                 _ => !entry.held.is_final(),
             })
         };
-        let has_phase = |found: &kube::api::DynamicObject| {
-            found.data.pointer("/status/phase").is_some()
-        };
+        let has_phase =
+            |found: &kube::api::DynamicObject| found.data.pointer("/status/phase").is_some();
         let proxy = self.cluster.cached_proxy(hsm);
         self.index.of_lineage(hsm).iter().any(unsettled)
             || proxy.as_ref().is_some_and(has_phase)

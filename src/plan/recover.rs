@@ -265,10 +265,7 @@ pub fn by_object(o: &Observed, object: &Object, reserved: Hold) -> Move {
             hold::hsm_not_open(o)?;
             hold::not_sealed_yet(o, found)?;
             hold::standing_object(o, found)?;
-            act(claim(
-                found,
-                by(kind, &object.meta, api::IncludeKeys::None),
-            ))
+            act(claim(found, by(kind, &object.meta, api::IncludeKeys::None)))
         }
         CreateStep::Stand(other) if other != *refusal => Err(hold::later(other)),
         CreateStep::Create | CreateStep::Stand(_) => Err(reserved),
@@ -417,5 +414,6 @@ fn unseal_token(o: &Observed, record: &Record) -> Move {
 /// Step 9, over *live*: the object's status shows the recovered record (step 8), and the keys that come with an HSM are claimed.
 pub fn end(o: &Observed, found: &Proxy, held: &Held, object: &Object) -> Option<Step> {
     let shown = translate::shown_generation(object) == Some(held.generation);
-    (shown && hold::keys_not_claimed(o).is_ok()).then(|| Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
+    (shown && hold::keys_not_claimed(o).is_ok())
+        .then(|| Step::quiet(Effect::DeleteProxy(At::of(&found.meta))))
 }

@@ -116,13 +116,10 @@ pub fn under_seal(o: &Observed, opening: &Record) -> Option<Record> {
     })?;
     let known = opening.dates.map(|dates| dates.deletion_time);
     let its = |time: &DateTime<Utc>| Some(*time) >= object.meta.deleted;
-    known
-        .filter(its)
-        .is_none()
-        .then(|| Record {
-            dates: Some(proxy::dates_of(o, Some(object), opening)),
-            ..opening.clone()
-        })
+    known.filter(its).is_none().then(|| Record {
+        dates: Some(proxy::dates_of(o, Some(object), opening)),
+        ..opening.clone()
+    })
 }
 
 /// Over *opening* in a soft-deleted HSM: an object on its way out leaves a proxy of its own, and goes.
@@ -130,9 +127,8 @@ pub fn leave_under_seal(o: &Observed, record: &Record) -> Move {
     if let Some(next) = under_seal(o, record) {
         return act(Step::quiet(write_record(o, next)?));
     }
-    let leaving = |object: &&Object| {
-        object.meta.uid == record.origin.uid && object.meta.deleted.is_some()
-    };
+    let leaving =
+        |object: &&Object| object.meta.uid == record.origin.uid && object.meta.deleted.is_some();
     if o.object.as_ref().filter(leaving).is_none() {
         return hold::hsm_not_open(o).map(|()| None);
     }

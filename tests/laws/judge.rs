@@ -753,7 +753,9 @@ fn leaves_under_seal(o: &Observed, record: &Record) -> bool {
         .as_ref()
         .filter(|object| object.meta.uid == record.origin.uid)
         .and_then(|object| object.meta.deleted);
-    let dated = record.dates.is_some_and(|dates| Some(dates.deletion_time) >= going);
+    let dated = record
+        .dates
+        .is_some_and(|dates| Some(dates.deletion_time) >= going);
     record.state == RecordState::Opening
         && hsm_state(o) == Some(RecordState::Deleted)
         && going.is_some()

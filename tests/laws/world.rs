@@ -8,8 +8,8 @@ use managed_hsm_operator::backend::{
     Access, Class, Fingerprint, Handle, Mark, MaterialId, ObjectFacts, TokenFacts, TokenLabel,
 };
 use managed_hsm_operator::plan::observed::{
-    Body, Held, Hsm, KeyMaterial, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy, Object, Proxy,
-    ProxySpec, Purge, PurgeLook, Reading, Recover,
+    Body, Held, Hsm, KeyMaterial, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy,
+    Object, Proxy, ProxySpec, Purge, PurgeLook, Reading, Recover,
 };
 use managed_hsm_operator::plan::step::Effect;
 use managed_hsm_operator::plan::{
@@ -356,7 +356,9 @@ impl World {
         let (access, objects) = self.tokens.get(&hsm.0)?;
         let private = || {
             let named = material_ids(key);
-            let its = objects.iter().filter(|object| object.class != Class::Public);
+            let its = objects
+                .iter()
+                .filter(|object| object.class != Class::Public);
             its.filter(|object| named.contains(&object.id.to_string()))
                 .collect::<Vec<_>>()
         };

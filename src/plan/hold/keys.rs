@@ -24,9 +24,8 @@ pub fn keys_not_sealed(o: &Observed) -> Check {
 
 /// SD-11: the dates of its deleted keys are announced anew.
 pub fn keys_still_announced(o: &Observed) -> Check {
-    let announced = |key: &KeyOfHsm| {
-        retained(key).is_some_and(|found| found.status.announced_at.is_some())
-    };
+    let announced =
+        |key: &KeyOfHsm| retained(key).is_some_and(|found| found.status.announced_at.is_some());
     until(o, announced, |key| {
         format!(
             "The purge of its key {key} was announced before the HSM was deleted and is to be announced anew; this goes on by itself."
@@ -129,11 +128,9 @@ fn unclaimed(key: &KeyOfHsm) -> bool {
     match key.record.state {
         RecordState::Deleted => {
             let dated = |dates: &crate::softdelete::Dates| dates.scheduled_purge_time.is_some();
-            let claimed = |found: &NearProxy| {
-                found.origin.uid == key.record.origin.uid && found.recovering()
-            };
-            key.record.dates.as_ref().is_some_and(dated)
-                && !key.proxy.as_ref().is_some_and(claimed)
+            let claimed =
+                |found: &NearProxy| found.origin.uid == key.record.origin.uid && found.recovering();
+            key.record.dates.as_ref().is_some_and(dated) && !key.proxy.as_ref().is_some_and(claimed)
         }
         RecordState::Sealing => whole,
         RecordState::Live => whole && !lives(key),
