@@ -12,7 +12,7 @@ pub fn keys_not_turned_back(o: &Observed) -> Check {
     })
 }
 
-/// SD-27, after the token was opened: what was deleted under the HSM's seal is sealed itself before anything in the HSM can be used.
+/// After the token was opened: what was deleted under the HSM's seal is sealed itself before anything in the HSM can be used (SD-27).
 pub fn keys_not_sealed(o: &Observed) -> Check {
     until(o, unsealed, |key| {
         format!(
@@ -22,7 +22,7 @@ pub fn keys_not_sealed(o: &Observed) -> Check {
     })
 }
 
-/// SD-11: the dates of its deleted keys are announced anew.
+/// The dates of its deleted keys are announced anew (SD-11).
 pub fn keys_still_announced(o: &Observed) -> Check {
     let announced =
         |key: &KeyOfHsm| retained(key).is_some_and(|found| found.status.announced_at.is_some());
@@ -33,7 +33,7 @@ pub fn keys_still_announced(o: &Observed) -> Check {
     })
 }
 
-/// SD-13: an HSM's protection is shown once no purge of a key can be one that it forbids, and each deleted key's proxy shows it.
+/// An HSM's protection is shown once no purge of a key can be one that it forbids, and each deleted key's proxy shows it (SD-13).
 pub fn protection_not_shown(o: &Observed, held: &Held, object: &Object) -> Check {
     let protected = held.record().is_some_and(|record| record.purge_protection);
     if !protected || translate::shown_generation(object) == Some(held.generation) {
@@ -50,7 +50,7 @@ pub fn protection_not_shown(o: &Observed, held: &Held, object: &Object) -> Check
     })
 }
 
-/// SD-21, step 9 of a recovery with all keys: each of them is claimed, or cannot be.
+/// Step 9 of a recovery with all keys: each of them is claimed, or cannot be (SD-21).
 pub fn keys_not_claimed(o: &Observed) -> Check {
     let by = o.proxy.as_ref().and_then(|found| {
         let recovering = found.status.phase == Some(api::Phase::Recovering);
