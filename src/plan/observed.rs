@@ -197,8 +197,8 @@ pub struct PurgeLook {
     pub definitions: Option<Missing>,
     /// The policies that make `requestedBy` true, where they are not in place.
     pub policies: Option<Missing>,
-    /// etcd was put back since the requests were made.
-    pub etcd_old: bool,
+    /// When etcd was last found to have been put back: what was asked before it must be asked again.
+    pub put_back: Option<DateTime<Utc>>,
     /// When the last purges on request were done; those that are under way count too.
     pub purged_at: Vec<DateTime<Utc>>,
     /// An unfinished Recover of the key's HSM with All.

@@ -1093,7 +1093,7 @@ impl Case {
             looked: true,
             definitions: missing(hindrance == Hindrance::Definitions),
             policies: missing(hindrance == Hindrance::Policies),
-            etcd_old: hindrance == Hindrance::EtcdOld,
+            put_back: (hindrance == Hindrance::EtcdOld).then(now),
             purged_at: Vec::new(),
             hsm_recovery: (hindrance == Hindrance::HsmRecovery && self.kind == Kind::Key)
                 .then(|| "Recover payments/all".to_owned()),

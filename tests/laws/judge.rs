@@ -227,7 +227,7 @@ fn is_asked(o: &Observed, record: &Record) -> bool {
     let keys_protected = o.keys.iter().any(|key| key.record.purge_protection);
     o.purges.iter().filter(counts).count() >= o.settings.quorum
         && o.purging.policies.is_none()
-        && !o.purging.etcd_old
+        && o.purging.put_back.is_none()
         && o.settings.purge_rate > 0
         && !o.settings.undeletable
         && !(record.purge_protection || hsm_protected || keys_protected)

@@ -3,7 +3,7 @@
 use super::around::{purges, recovers};
 use crate::api;
 use crate::controller::cluster::{Source, Watched, definition_name};
-use crate::controller::{Context, Failure};
+use crate::controller::{Context, Failure, etcd};
 use crate::plan::observed::{Observed, Recover};
 use crate::plan::{self, Lineage};
 use crate::softdelete::Kind;
@@ -20,6 +20,9 @@ pub(super) async fn look(
         seen.purges = purges(context, source, &lineage).await?;
         seen.recovers = recovers(context, source, &lineage).await?;
         seen.purging.definitions = missing_definition(context).await?;
+        if !seen.purges.is_empty() {
+            etcd::look(context).await?;
+        }
     }
     seen.purging.hsm_recovery = match &seen.hsm {
         Some(hsm) => {
@@ -28,6 +31,7 @@ pub(super) async fn look(
         }
         None => None,
     };
+    seen.purging.put_back = context.etcd.put_back();
     seen.purging.purged_at = context.index.purged_on_request(seen.now);
     seen.purging.looked = true;
     Ok(())

@@ -127,11 +127,18 @@ fn request(o: &Observed, found: Option<&Proxy>, purge: &Purge) -> Request {
         undeletable: o.settings.undeletable,
         until: found.and_then(|found| translate::dates(found).scheduled_purge_time),
         policies: o.purging.policies.clone(),
-        etcd_old: o.purging.etcd_old,
+        etcd_old: asked_of_old_etcd(o, purge),
         approvals: approvals(o, &purge.spec.uid),
         rate: o.settings.purge_rate,
         next_slot: rules::next_slot(&o.purging.purged_at, o.now, o.settings.purge_rate),
     }
+}
+
+/// Whoever asked may have withdrawn it since the backup was made.
+fn asked_of_old_etcd(o: &Observed, purge: &Purge) -> bool {
+    o.purging
+        .put_back
+        .is_some_and(|found| purge.meta.created <= found)
 }
 
 /// How many have asked for that uid, of how many that must (`purge::approvals`).
@@ -159,7 +166,7 @@ pub fn accepted<'a>(o: &'a Observed, found: &'a Proxy) -> impl Iterator<Item = &
             && found.is_of(&Uid(purge.spec.uid.clone()))
             && conditions::is_true(&purge.status.conditions, ACCEPTED)
             && !status::is_final(&purge.status.conditions)
-            && rules::expired(purge.meta.created, o.now, o.purging.etcd_old).is_ok()
+            && rules::expired(purge.meta.created, o.now, asked_of_old_etcd(o, purge)).is_ok()
     })
 }
 
