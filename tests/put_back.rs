@@ -98,6 +98,62 @@ async fn sd23_an_etcd_that_was_put_back_is_seen_and_what_it_forgot_is_known_by_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sd23_a_purge_that_an_old_etcd_brings_back_has_to_be_asked_again() {
+    let plane = borrow(Options::default()).await;
+    let ns = plane.namespace("withdrawn").await;
+    let mut build = Build::new(&plane, MemoryBackend::new()).await;
+    build.settings.quorum = 2;
+    let operator = build.start().await;
+    apply(&plane, &safe_and_key(&ns)).await;
+    let key = ready(&plane, &ns, KEY, "signing").await;
+    delete(&plane, &ns, "hsmkey/signing").await;
+    let proxy = format!("{ns}.signing");
+    until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
+    let ask = async |purge: &str, user: &str| {
+        let spec = format!(
+            "{{kind: DeletedHsmKey, name: {proxy}, uid: {}, requestedBy: {user}}}",
+            uid(&key)
+        );
+        apply(
+            &plane,
+            &document(&ns, "Purge", purge, &spec).replace(&format!(", namespace: {ns}"), ""),
+        )
+        .await;
+    };
+    ask("by-anna", "anna").await;
+    let of = Watched::Purge;
+    until(
+        &plane,
+        of,
+        None,
+        "by-anna",
+        "Stalled",
+        "True",
+        "QuorumNotReached",
+    )
+    .await;
+    let copy = plane.copy_etcd().expect("a copy");
+    delete(&plane, &ns, "purge/by-anna").await;
+
+    plane.restore_etcd(&copy).expect("put back");
+    found(&operator, |count| count > 0).await;
+    until(&plane, of, None, "by-anna", "Failed", "True", "Expired").await;
+    ask("by-bert", "bert").await;
+    until(
+        &plane,
+        of,
+        None,
+        "by-bert",
+        "Stalled",
+        "True",
+        "QuorumNotReached",
+    )
+    .await;
+    let kept = until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
+    assert!(kept.data["status"]["phase"].is_null(), "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sd23_an_etcd_that_was_put_back_while_nobody_looked_is_seen_at_the_start() {
     let plane = borrow(Options::default()).await;
     let backend = MemoryBackend::new();
