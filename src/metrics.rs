@@ -26,12 +26,19 @@ struct EffectLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    kind: &'static str,
+    reason: &'static str,
+}
+
 /// What the operator counts, and the registry that says it.
 pub struct Metrics {
     registry: Registry,
     reconciles: Family<ReconcileLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
     effects: Family<EffectLabels, Counter>,
+    events: Family<EventLabels, Counter>,
     queue_depth: Gauge,
     queue_scheduled: Gauge,
     queue_running: Gauge,
@@ -56,6 +63,7 @@ impl Metrics {
             reconciles: Family::default(),
             errors: Family::default(),
             effects: Family::default(),
+            events: Family::default(),
             queue_depth: Gauge::default(),
             queue_scheduled: Gauge::default(),
             queue_running: Gauge::default(),
@@ -86,6 +94,11 @@ impl Metrics {
             "effects",
             "Effects on the cluster and the backend by name and outcome",
             self.effects.clone(),
+        );
+        all.register(
+            "events",
+            "What was told as an Event, such as PurgeAnnounced, by the kind of the lineage and the reason",
+            self.events.clone(),
         );
         all.register(
             "queue_depth",
@@ -145,6 +158,13 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts one Event.
+    pub fn told(&self, kind: &'static str, reason: &'static str) {
+        self.events
+            .get_or_create(&EventLabels { kind, reason })
+            .inc();
+    }
+
     /// Shows how much is due, waits for a timer, and runs.
     pub fn queue(&self, ready: usize, scheduled: usize, running: usize) {
         set(&self.queue_depth, ready);
@@ -197,6 +217,7 @@ mod tests {
         metrics.reconciled("HsmKey", "done");
         metrics.failed("conflict");
         metrics.effect("seal_key", "ok");
+        metrics.told("HsmKey", "PurgeAnnounced");
         metrics.queue(3, 2, 1);
         metrics.leads(true);
         metrics.day_length(Duration::from_millis(1500));
@@ -208,6 +229,7 @@ mod tests {
             r#"managedhsm_reconciles_total{kind="HsmKey",result="done"} 1"#,
             r#"managedhsm_errors_total{class="conflict"} 1"#,
             r#"managedhsm_effects_total{effect="seal_key",outcome="ok"} 1"#,
+            r#"managedhsm_events_total{kind="HsmKey",reason="PurgeAnnounced"} 1"#,
             "managedhsm_queue_depth 3",
             "managedhsm_queue_scheduled 2",
             "managedhsm_queue_running 1",
