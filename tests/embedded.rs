@@ -3,6 +3,8 @@
 
 mod operator;
 mod process;
+#[path = "embedded/trouble.rs"]
+mod trouble;
 mod user;
 
 use managed_hsm_operator::controller::cluster::Watched;

@@ -3,6 +3,7 @@
 
 mod lives;
 mod operator;
+mod user;
 
 use std::time::Duration;
 

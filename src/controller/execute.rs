@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Watched};
 use super::{Context, Failure, observe};
 use crate::api;
 use crate::backend::{Access, BackendError, HsmBackend, Stored, TokenLabel};
-use crate::plan::observed::{Observed, ProxySpec, Refused, Tried};
+use crate::plan::observed::{No, Observed, ProxySpec, Refused, Tried};
 use crate::plan::step::{At, Effect};
 use crate::plan::{Lineage, encoding};
 use crate::softdelete::{Kind, Record, RecordId, RecordState};
@@ -313,7 +313,7 @@ impl Run<'_> {
 
     /// One that is there, but that our user PIN does not open, is nothing to work with.
     async fn create_token(&self, label: &TokenLabel) -> Outcome {
-        let made = self.module(label.clone(), |module, label| {
+        self.module(label.clone(), |module, label| {
             match module.create_token(&label)?.access {
                 Access::Open => Ok(()),
                 Access::Refused => Err(BackendError::Pin(format!(
@@ -321,13 +321,8 @@ impl Run<'_> {
                     label.0
                 ))),
             }
-        });
-        match made.await {
-            Err(Failure::Backend(error @ BackendError::Pin(_))) => {
-                Ok(Done::Refused(refused_by_module(&error, false, false)))
-            }
-            other => other,
-        }
+        })
+        .await
     }
 
     /// A call on the backend's own threads.
@@ -352,13 +347,10 @@ impl Run<'_> {
                 | BackendError::Sealed
                 | BackendError::NotThere(_),
             ) => Ok(Done::Raced),
-            Err(error @ BackendError::Full(_)) => {
-                Ok(Done::Refused(refused_by_module(&error, true, false)))
+            Err(error) => {
+                tracing::warn!(lineage = %self.lineage, backend = self.backend, %error, "the backend refused a step");
+                Ok(Done::Refused(refused_by_module(error)))
             }
-            Err(error @ BackendError::NotSupported(_)) => {
-                Ok(Done::Refused(refused_by_module(&error, false, true)))
-            }
-            Err(error) => Err(error.into()),
         }
     }
 }
@@ -371,12 +363,19 @@ fn receipt_name(of: &api::PurgeSpec) -> String {
     format!("{}.{}", proxy.trim_end_matches(['-', '.']), of.uid)
 }
 
-fn refused_by_module(error: &BackendError, full: bool, unsupported: bool) -> Refused {
+/// A failure may have worked: the world is looked at again before anybody is told.
+fn refused_by_module(error: BackendError) -> Refused {
+    let (how, why) = match error {
+        BackendError::Full(why) => (No::Full, why),
+        BackendError::NotSupported(why) => (No::Unsupported, why),
+        BackendError::Pin(why) => (No::Pin, why),
+        BackendError::Unavailable(why) => (No::Failed, why),
+        other => (No::Failed, other.to_string()),
+    };
     Refused {
         what: Tried::Backend,
-        why: error.to_string(),
-        full,
-        unsupported,
+        why,
+        how,
     }
 }
 
@@ -409,8 +408,7 @@ fn settle<T>(what: Tried, answer: Result<T, kube::Error>) -> Outcome {
             Ok(Done::Refused(Refused {
                 what,
                 why: status.message.clone(),
-                full: false,
-                unsupported: false,
+                how: No::Answer,
             }))
         }
         _ => Err(error.into()),

@@ -22,7 +22,6 @@ pub fn begin(o: &Observed, object: &Object) -> Move {
             object.meta.with_ours(),
         )));
     }
-    hold::refused_backend(o)?;
     act(Step::quiet(write_record(o, creating(o, object, wanted))?))
 }
 
@@ -35,7 +34,6 @@ pub fn go_on(o: &Observed, object: &Object, record: &Record) -> Move {
         )));
     }
     hold::had_other_material(o, object)?;
-    hold::refused_backend(o)?;
     match &record.subject {
         Subject::Hsm { .. } => make_token(o, record),
         Subject::Key {

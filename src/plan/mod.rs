@@ -168,8 +168,20 @@ fn wake<'a>(life: Option<&Hold>, outcomes: impl Iterator<Item = &'a Outcome>) ->
         .unwrap_or(LONGEST_SLEEP)
 }
 
-/// The one place that says which protocol a lineage is in: the highest record decides (`safety`) (SD-01).
+/// The protocol's next step, or what holds it: also that the backend refused one in this pass already.
 fn life(o: &Observed) -> Move {
+    let step = protocol(o)?;
+    if step
+        .as_ref()
+        .is_some_and(|step| step.effect.is_on_backend())
+    {
+        hold::refused_backend(o)?;
+    }
+    Ok(step)
+}
+
+/// The one place that says which protocol a lineage is in: the highest record decides (`safety`) (SD-01).
+fn protocol(o: &Observed) -> Move {
     if let Some(effect) = step::take_over(o) {
         return act(Step::quiet(effect));
     }

@@ -232,10 +232,22 @@ pub struct KeyMaterial {
 pub struct Refused {
     pub what: Tried,
     pub why: String,
+    pub how: No,
+}
+
+/// In which way a step was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum No {
+    /// The API server, for reasons of its own.
+    Answer,
     /// The backend has no room.
-    pub full: bool,
+    Full,
     /// The backend has no such mechanism.
-    pub unsupported: bool,
+    Unsupported,
+    /// The backend refuses a PIN of ours: final until somebody puts the right one in its file.
+    Pin,
+    /// The backend failed: it may have worked.
+    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -124,6 +124,36 @@ pub struct Hold {
 /// What a protocol says: its next step, nothing to do, or what it waits for.
 pub type Move = Result<Option<Step>, Hold>;
 
+impl Effect {
+    /// On a ledger or a token, not on the cluster.
+    pub fn is_on_backend(&self) -> bool {
+        match self {
+            Self::WriteRecord { .. }
+            | Self::CreateToken(_)
+            | Self::SealToken(_)
+            | Self::UnsealToken(_)
+            | Self::OpenForDestruction(_)
+            | Self::ReleaseToken(_)
+            | Self::Generate { .. }
+            | Self::Publish { .. }
+            | Self::Copy { .. }
+            | Self::Destroy { .. } => true,
+            Self::AddFinalizer(..)
+            | Self::RemoveFinalizer(..)
+            | Self::CreateProxy(_)
+            | Self::ShowProxy(..)
+            | Self::DeleteProxy(_)
+            | Self::CreateObject(_)
+            | Self::RestoreOwners(..)
+            | Self::ShowHsm(..)
+            | Self::ShowKey(..)
+            | Self::ShowRecover(..)
+            | Self::ShowPurge(..)
+            | Self::CreateReceipt(_) => false,
+        }
+    }
+}
+
 impl Step {
     pub fn quiet(effect: Effect) -> Self {
         Self {

@@ -70,8 +70,10 @@ pub enum Refusal {
     RateLimited { rate: u32, next: DateTime<Utc> },
     Expired { asked: DateTime<Utc> },
     BackendUnknown { backend: String },
-    BackendUnavailable { backend: String },
-    BackendFull { backend: String },
+    /// `why`: what it answered instead, if anything.
+    BackendUnavailable { backend: String, why: String },
+    /// `why`: what it has no more of, in its own words.
+    BackendFull { backend: String, why: String },
     BackendNotAllowed { backend: String, namespace: String },
     MechanismNotSupported { backend: String, mechanism: String },
     /// `record`: its id; `why`: a few words.
@@ -247,12 +249,12 @@ impl Refusal {
             Self::BackendUnknown { backend } => (
                 format!("the backend {backend} is not configured"),
                 "let an administrator add it to the operator's backends, or correct spec.backend in a new object".into()),
-            Self::BackendUnavailable { backend } => (
-                format!("the backend {backend} does not answer"),
+            Self::BackendUnavailable { backend, why } => (
+                format!("the backend {backend} does not answer as it should{}", because(why)),
                 "wait, since this goes on by itself when it does, or let an administrator look at it".into()),
-            Self::BackendFull { backend } => (
-                format!("the backend {backend} has no room for another HSM or key"),
-                "have deleted ones purged, or let an administrator raise its limits".into()),
+            Self::BackendFull { backend, why } => (
+                format!("the backend {backend} has no more room{}", because(why)),
+                "have deleted HSMs and keys purged, or let an administrator raise its limits or make room on its disk, and this goes on by itself".into()),
             Self::BackendNotAllowed { backend, namespace } => (
                 format!("the backend {backend} is not open to the namespace {namespace}"),
                 "use another backend, or let an administrator add the namespace to its allowedNamespaces".into()),
@@ -355,6 +357,15 @@ fn protector(by: &Protector) -> String {
         Protector::Hsm(name) => format!(" of the HSM {name} around it"),
         Protector::Key(name) => format!(" of the key {name} in it"),
         Protector::Unknown => ", which counts as on while it cannot be read,".into(),
+    }
+}
+
+/// The backend's own words, where there are some.
+fn because(why: &str) -> String {
+    if why.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", quoted(why))
     }
 }
 

@@ -13,7 +13,7 @@ use managed_hsm_operator::backend::{
 };
 use managed_hsm_operator::plan::ids;
 use managed_hsm_operator::plan::observed::{
-    Body, Held, Hsm, Material, Meta, Namespace, NearObject, NearProxy, Object, Observed, Proxy,
+    Body, Held, Hsm, Material, Meta, Namespace, NearObject, NearProxy, No, Object, Observed, Proxy,
     ProxySpec, Purge, PurgeLook, Reading, Recover, Refused, Tried,
 };
 use managed_hsm_operator::plan::{Lineage, Settings};
@@ -850,8 +850,7 @@ impl Case {
             refused: self.refused.map(|what| Refused {
                 what,
                 why: "a policy says no".into(),
-                full: true,
-                unsupported: false,
+                how: No::Full,
             }),
         }
     }

@@ -122,6 +122,7 @@ async fn sd28_a_backend_that_does_not_answer_is_waited_for_and_nothing_is_let_go
         .ok();
     let sentence = Refusal::BackendUnavailable {
         backend: "away".into(),
+        why: "it hangs".into(),
     };
     let waits = scene
         .until(KEY, "signing", "Ready", "False", "BackendUnavailable")
@@ -149,6 +150,7 @@ async fn sd34_a_backend_without_room_is_told_and_the_next_hsm_stands() {
     let sentence = scene.stalled(HSM, "second", "BackendFull").await;
     let refusal = Refusal::BackendFull {
         backend: "tiny".into(),
+        why: "all 1 slots are taken".into(),
     };
     assert_eq!(sentence, refusal.to_string());
     scene.ready(HSM, "first").await;

@@ -107,7 +107,11 @@ impl Token {
         let session = context.open_rw_session(slot).map_err(translate)?;
         if let Err(error) = session.login(UserType::So, Some(pins.so.auth())) {
             self.so_refused = is_pin_refusal(&error);
-            return Err(translate(error));
+            return Err(if self.so_refused {
+                so_pin_refused()
+            } else {
+                translate(error)
+            });
         }
         let set = session.init_pin(pin.unwrap_or(&pins.user).auth());
         // Closing the only session logs out as well; a failure here changes nothing.
@@ -123,8 +127,7 @@ impl Token {
     fn so_may_try(&self, context: &Pkcs11, slot: Slot) -> Result<()> {
         let info = context.get_token_info(slot).map_err(translate)?;
         if self.so_refused || info.so_pin_locked() || info.so_pin_final_try() {
-            let text = "the SO PIN was refused and is not tried again: put the right one in its file, then restart";
-            return Err(BackendError::Pin(text.to_owned()));
+            return Err(so_pin_refused());
         }
         Ok(())
     }
@@ -172,4 +175,9 @@ impl Token {
             }
         }
     }
+}
+
+fn so_pin_refused() -> BackendError {
+    let text = "the SO PIN was refused and is not tried again: put the right one in its file, then restart";
+    BackendError::Pin(text.to_owned())
 }

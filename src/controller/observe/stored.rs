@@ -434,6 +434,7 @@ fn unavailable(error: BackendError) -> Material {
     match error {
         BackendError::Sealed => Material::Sealed,
         BackendError::NotThere(_) => Material::NoToken,
+        BackendError::Unavailable(why) => Material::Unavailable(why),
         other => Material::Unavailable(other.to_string()),
     }
 }

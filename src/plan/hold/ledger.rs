@@ -147,12 +147,23 @@ pub fn kept_material(o: &Observed, found: &Proxy) -> Check {
 }
 
 pub fn unavailable(o: &Observed) -> Hold {
+    let why = match (refusal_of_backend(o), &o.material) {
+        (Some(seen), _) => seen.why.clone(),
+        (None, Material::Unavailable(why) | Material::NoLedger(why)) => why.clone(),
+        (None, _) => String::new(),
+    };
     refused_until(
         Refusal::BackendUnavailable {
             backend: o.backend.clone(),
+            why,
         },
         SOON,
     )
+}
+
+fn refusal_of_backend(o: &Observed) -> Option<&Refused> {
+    let refused = o.refused.as_ref();
+    refused.filter(|seen| seen.what == Tried::Backend)
 }
 
 /// Why the material could not be looked at.
@@ -169,32 +180,26 @@ pub fn no_material_seen(o: &Observed, material: &Material) -> Hold {
     }
 }
 
-/// What the backend refused for good in this pass.
+/// What the backend refused in this pass: nothing is tried again on it before the next one.
 pub fn refused_backend(o: &Observed) -> Check {
-    let Some(seen) = o
-        .refused
-        .as_ref()
-        .filter(|seen| seen.what == Tried::Backend)
-    else {
+    let Some(seen) = refusal_of_backend(o) else {
         return Ok(());
     };
-    Err(if seen.full {
-        refused_until(
-            Refusal::BackendFull {
-                backend: o.backend.clone(),
-            },
-            LATER,
-        )
-    } else if seen.unsupported {
-        refused_until(
+    let (backend, why) = (o.backend.clone(), seen.why.clone());
+    Err(match seen.how {
+        No::Full => refused_until(Refusal::BackendFull { backend, why }, LATER),
+        No::Unsupported => refused_until(
             Refusal::MechanismNotSupported {
-                backend: o.backend.clone(),
-                mechanism: seen.why.clone(),
+                backend,
+                mechanism: why,
             },
             LATER,
-        )
-    } else {
-        unavailable(o)
+        ),
+        No::Pin => Hold {
+            again: Some(LATER),
+            ..unavailable(o)
+        },
+        No::Failed | No::Answer => unavailable(o),
     })
 }
 

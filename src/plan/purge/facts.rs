@@ -268,12 +268,15 @@ fn material_agrees(o: &Observed, record: &Record) -> Result<(), Refusal> {
         Material::UnknownBackend => Err(Refusal::BackendUnknown {
             backend: o.backend.clone(),
         }),
-        Material::NotLooked
-        | Material::Sealed
-        | Material::Unavailable(_)
-        | Material::NoLedger(_) => Err(Refusal::BackendUnavailable {
-            backend: o.backend.clone(),
-        }),
+        Material::Unavailable(why) | Material::NoLedger(why) => Err(unavailable(o, why)),
+        Material::NotLooked | Material::Sealed => Err(unavailable(o, "")),
+    }
+}
+
+fn unavailable(o: &Observed, why: &str) -> Refusal {
+    Refusal::BackendUnavailable {
+        backend: o.backend.clone(),
+        why: why.to_owned(),
     }
 }
 

@@ -187,6 +187,7 @@ fn refused_requests() -> Vec<(PurgeFacts, Reason)> {
             PurgeFacts {
                 evidence: Err(Refusal::BackendUnavailable {
                     backend: "a".into(),
+                    why: String::new(),
                 }),
                 ..base()
             },

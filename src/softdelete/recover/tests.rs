@@ -227,6 +227,7 @@ fn sd20_whatever_else_hinders_it_makes_it_wait() {
     let backend = RecoverFacts {
         backend: Err(Refusal::BackendUnavailable {
             backend: "a".into(),
+            why: String::new(),
         }),
         ..facts()
     };
