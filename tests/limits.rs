@@ -42,7 +42,10 @@ async fn sd34_one_more_hsm_than_the_backend_has_slots_stands_and_says_so() {
     .await;
     let (status, _, sentence) = condition(&stands, "Stalled").expect("it stalls");
     assert_eq!(status, "True");
-    assert!(sentence.contains("no room"), "{sentence}");
+    assert!(
+        sentence.contains("no more room (all 1 slots are taken)"),
+        "{sentence}"
+    );
 
     // Nothing was made, so nothing is kept: it goes at once, without a proxy.
     plane
