@@ -335,11 +335,7 @@ async fn work(
         settings: parts.settings,
         metrics: Arc::clone(&parts.metrics),
         waker: queue.waker(),
-        teller: tell::Teller::new(
-            parts.client.clone(),
-            parts.instance,
-            parts.metrics,
-        ),
+        teller: tell::Teller::new(parts.client.clone(), parts.instance, parts.metrics),
         purge_slot: tokio::sync::Mutex::default(),
         etcd: etcd::Etcd::default(),
         loading: loading::Loading::default(),
