@@ -28,6 +28,11 @@ fn i1_nothing_becomes_destroying_before_its_time() {
 }
 
 #[test]
+fn sd10_nothing_is_announced_by_a_clock_that_is_not_trusted() {
+    holds("sd10_announces");
+}
+
+#[test]
 fn i2_what_a_live_object_has_is_neither_destroyed_nor_sealed() {
     holds("i2_live");
 }

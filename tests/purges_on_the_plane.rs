@@ -1,8 +1,10 @@
 //! Purges by the clock, and what limits those on request: on a real control plane, with a day of two seconds. One plane and one operator for the first,
-//! others of their own settings for the second.
+//! others of their own settings, or clock, for the rest.
 
 mod operator;
 
+#[path = "purges_on_the_plane/clock.rs"]
+mod clock;
 #[path = "purges_on_the_plane/limits.rs"]
 mod limits;
 #[path = "purges_on_the_plane/retention.rs"]

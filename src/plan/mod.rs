@@ -148,11 +148,9 @@ fn shown_proxy(o: &Observed, ask: Option<&purge::Ask>, life: Option<&Hold>) -> O
         Some(api::Phase::Destroying) => status::being_purged(o, found, life),
         Some(api::Phase::Recovering) => return None,
     };
-    (shown != found.status).then(|| {
-        Step::quiet(Effect::ShowProxy(
-            step::At::of(&found.meta),
-            Box::new(shown),
-        ))
+    (shown != found.status).then(|| Step {
+        effect: Effect::ShowProxy(step::At::of(&found.meta), Box::new(shown)),
+        tells: status::purge_held(found, ask.and_then(|ask| ask.held.as_ref())),
     })
 }
 

@@ -233,6 +233,18 @@ fn is_asked(o: &Observed, record: &Record) -> bool {
         && !(record.purge_protection || hsm_protected || keys_protected)
 }
 
+/// SD-10: by a clock that runs ahead an announcement would come too early, and hold the purge for as long as that clock was wrong.
+pub fn announces_only_by_a_trusted_clock(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::ShowProxy(_, shown)) = effect(plan) else {
+        return Ok(());
+    };
+    let before = o.proxy.as_ref().and_then(|found| found.status.announced_at);
+    check(
+        o.clock_trusted || shown.announced_at.is_none() || shown.announced_at == before,
+        "an announcement by a clock that is not trusted",
+    )
+}
+
 /// The material is there and proves to be the recorded one.
 fn proved(o: &Observed, record: &Record) -> bool {
     match (&o.material, &record.subject) {

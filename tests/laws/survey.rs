@@ -20,6 +20,7 @@ const LAWS: &[(&str, Law)] = &[
     ("g4_follows", judge::follows_the_record),
     ("i6_doubt", judge::writes_nothing_in_doubt),
     ("i6_protected", judge::unknown_counts_as_protected),
+    ("sd10_announces", judge::announces_only_by_a_trusted_clock),
     ("sd28_other", judge::never_makes_other_material),
     ("look", judge::writes_only_at_this_look),
     (

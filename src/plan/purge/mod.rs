@@ -77,6 +77,14 @@ fn untold(o: &Observed) -> bool {
 pub fn retained(o: &Observed, record: &Record, found: &Proxy) -> Ask {
     if let Some(schedule) = schedule(o, record, found) {
         match due(&schedule, o.now) {
+            // By a clock that runs ahead it would be announced too early, with a date that holds the purge until then.
+            Due::Announce if !o.clock_trusted => {
+                return Ask {
+                    wake: Some(hold::LATER),
+                    held: Some(Refusal::ClockNotTrusted),
+                    ..Ask::nothing()
+                };
+            }
             // In a deleted HSM it has no date of its own; after the HSM's recovery it is announced anew (SD-11).
             Due::Announce if hold::hsm_not_open(o).is_ok() => return Ask::step(announce(o, found)),
             Due::Wait(time) if !asked(o, found) => {

@@ -88,6 +88,22 @@ pub fn not_announced(mut shown: ProxyStatus) -> ProxyStatus {
     shown
 }
 
+/// A purge that is due and held is told once for each reason, as an Event on the proxy (SD-35).
+pub fn purge_held(found: &Proxy, hold: Option<&Refusal>) -> Vec<Tell> {
+    let shown = conditions::get(&found.status.conditions, conditions::PURGE_HELD);
+    let is_new =
+        |refusal: &&Refusal| shown.is_none_or(|shown| shown.reason != refusal.reason().as_str());
+    hold.filter(is_new)
+        .map(|refusal| Tell {
+            whom: Whom::Proxy,
+            warning: true,
+            reason: refusal.reason().as_str(),
+            note: refusal.to_string(),
+        })
+        .into_iter()
+        .collect()
+}
+
 /// The later of the proxy's date and the record's; of a key in a deleted HSM, the HSM's (`retention::date_in_hsm`).
 fn purge_time(
     o: &Observed,
