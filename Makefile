@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test storm lint bench crds docs clean-cache
+.PHONY: help demo test storm lint bench crds readme docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## delete a key and an HSM, and get the same back, on a real control plane (half a minute; the first time about 8)
+demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 8)
 	@hack/demo.sh
 
 test: ## all tests, on a real control plane (about 2 minutes; the first time about 10)
@@ -24,6 +24,9 @@ bench: ## the benchmarks, on a real control plane
 
 crds: ## writes crds/ anew from the types in src/api
 	@hack/crds.sh
+
+readme: ## writes the demo's output into the README anew (about a minute)
+	@hack/readme.sh
 
 docs: ## writes docs/sequences.md anew: what becomes of an object in each state when something happens to it
 	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws sequences

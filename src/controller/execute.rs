@@ -197,10 +197,11 @@ impl Run<'_> {
         )
     }
 
-    /// Named by the uid whose end it tells, so that it is written once.
+    /// The server makes its name, so that nobody can take it beforehand.
     async fn create_receipt(&self, spec: &api::PurgeSpec) -> Outcome {
-        let name = receipt_name(spec);
-        let mut receipt = DynamicObject::new(&name, &Watched::Purge.resource());
+        let mut receipt = DynamicObject::new("", &Watched::Purge.resource());
+        receipt.metadata.name = None;
+        receipt.metadata.generate_name = Some(format!("{}-", spec.name));
         receipt.data = json!({"spec": serde_json::to_value(spec)?});
         let purges = self.cluster.global(Watched::Purge);
         settle(
@@ -353,14 +354,6 @@ impl Run<'_> {
             }
         }
     }
-}
-
-/// Unique by its end; what is too long for a name loses some of its middle.
-fn receipt_name(of: &api::PurgeSpec) -> String {
-    const LONGEST: usize = 253;
-    let room = LONGEST.saturating_sub(of.uid.len() + 1);
-    let proxy: String = of.name.chars().take(room).collect();
-    format!("{}.{}", proxy.trim_end_matches(['-', '.']), of.uid)
 }
 
 /// A failure may have worked: the world is looked at again before anybody is told.

@@ -181,9 +181,18 @@ impl Scene {
 
     /// The receipt that the operator wrote of the purge of that uid.
     pub async fn receipt(&self, of: Watched, name: &str, uid: &str) -> DynamicObject {
-        let receipt = format!("{}.{uid}", proxy_name(&self.ns, name));
         assert!(matches!(of, Watched::Proxy(_)));
-        self.until(PURGE, &receipt, "Complete", "True", "").await
+        let named = format!("spec.name={}", proxy_name(&self.ns, name));
+        let named = kube::api::ListParams::default().fields(&named);
+        eventually("the receipt", PATIENCE, async || {
+            let all = self.api(PURGE).list(&named).await.expect("a list").items;
+            let mut its = all.into_iter().filter(|found| {
+                found.data["spec"]["uid"] == uid
+                    && condition(found, "Complete").is_some_and(|(is, ..)| is == "True")
+            });
+            its.next().ok_or("none is complete yet".to_owned())
+        })
+        .await
     }
 
     /// Recovers it, waits until all is over, and answers what is back.
