@@ -304,7 +304,24 @@ fn can_have_its_object(o: &Observed, found: &Proxy) -> Result<(), Hold> {
     }
     hold::hsm_not_open(o)?;
     hold::namespace_there(o)?;
+    namespace_accepted(o, found)?;
     hold::standing_object(o, found)
+}
+
+/// The namespace may have been made anew since the proxy was claimed: it is accepted by who recovers, or by the HSM that came back into it (SD-19).
+fn namespace_accepted(o: &Observed, found: &Proxy) -> Result<(), Hold> {
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    let around = hsm.map(|(_, hsm)| &hsm.origin.namespace_uid);
+    if around.is_some() && around == o.namespace.as_ref().map(|space| &space.uid) {
+        return Ok(());
+    }
+    let by = found.status.recovering.as_ref().map(|by| by.uid.as_str());
+    let recover = o
+        .recovers
+        .iter()
+        .find(|recover| Some(recover.meta.uid.as_str()) == by);
+    let accepted = recover.and_then(|recover| recover.spec.accept_namespace_uid.as_deref());
+    hold::namespace(o, found, accepted).map_err(hold::later)
 }
 
 /// Step 3.
@@ -352,7 +369,12 @@ fn opening(o: &Observed, record: &Record, new_uid: &Uid) -> Record {
         ..record.clone()
     };
     next.origin.uid = new_uid.clone();
-    if let Some(namespace) = &o.namespace {
+    let stands = o
+        .object
+        .as_ref()
+        .is_some_and(|object| object.meta.uid == *new_uid);
+    // Of one that is gone again nobody knows whether it was in this namespace.
+    if let Some(namespace) = o.namespace.as_ref().filter(|_| stands) {
         next.origin.namespace_uid = namespace.uid.clone();
     }
     next

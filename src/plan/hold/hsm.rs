@@ -151,6 +151,14 @@ pub fn follows_hsm(o: &Observed) -> Check {
     }
 }
 
+/// Its HSM's recovery with all keys is under way, also where its Recover was deleted since.
+pub fn recovered_with_hsm(o: &Observed) -> Option<String> {
+    let hsm = o.hsm.as_ref()?;
+    let found = hsm.proxy.as_ref().filter(|found| found.includes_keys())?;
+    let by = found.status.recovering.as_ref()?;
+    Some(format!("Recover {}/{}", o.lineage.namespace, by.name))
+}
+
 /// A key's own seal waits while its HSM's is made or taken off.
 pub fn hsm_seal_under_way(o: &Observed) -> Check {
     if hsm_opens(o) {

@@ -213,6 +213,7 @@ fn held_by(o: &Observed, found: &Proxy) -> Option<String> {
     recover
         .or(object)
         .or_else(|| o.purging.hsm_recovery.clone())
+        .or_else(|| hold::recovered_with_hsm(o))
 }
 
 fn evidence(o: &Observed, found: &Proxy) -> Result<(), Refusal> {
