@@ -9,6 +9,8 @@ mod rows;
 mod sequences;
 #[path = "laws/survey.rs"]
 mod survey;
+#[path = "laws/together.rs"]
+mod together;
 #[path = "laws/world.rs"]
 mod world;
 
@@ -156,4 +158,9 @@ fn sd27_what_is_ready_is_never_in_a_sealed_hsm() {
 #[test]
 fn sd17_of_two_resources_that_ask_for_one_key_at_once_exactly_one_gets_it() {
     assert_eq!(sequences::twins_at_once(), Ok(1));
+}
+
+#[test]
+fn an_hsm_and_its_keys_keep_every_promise_whatever_happens_in_whatever_order() {
+    assert_eq!(together::storms(), Ok(()));
 }

@@ -199,7 +199,11 @@ impl Objects<'_> {
     /// K1: every object of every version has a proved copy that refuses use, and no original is left. What is missing, or in doubt, of one version
     /// leaves no other one open.
     pub fn seal(&self, versions: &[Version]) -> Progress {
-        let turned = || versions.iter().map(|version| self.turn_one(version, Mark::Deleted));
+        let turned = || {
+            versions
+                .iter()
+                .map(|version| self.turn_one(version, Mark::Deleted))
+        };
         turned()
             .find(|progress| matches!(progress, Progress::Touch(_)))
             .or_else(|| turned().find(|progress| *progress != Progress::Done))

@@ -235,12 +235,13 @@ pub fn show_generation(o: &Observed, found: &Proxy, held: &Held) -> Move {
     )))
 }
 
-/// While nothing was unsealed the proxy goes back to retained; its purge is announced anew.
-pub fn retained_again(found: &Proxy) -> Step {
+/// While nothing was unsealed the proxy goes back to retained: it shows what holds now, and its purge is announced anew.
+pub fn retained_again(o: &Observed, found: &Proxy) -> Step {
+    let held = o.standing().map(|(held, _)| held);
     let status = status::not_announced(ProxyStatus {
         phase: None,
         recovering: None,
-        ..found.status.clone()
+        ..status::proxy(o, found, held, None)
     });
     Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(status)))
 }

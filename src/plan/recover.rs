@@ -281,15 +281,16 @@ pub fn go_on(o: &Observed, found: &Proxy, record: &Record) -> Move {
         .and_then(|recovering| recovering.new_uid.clone());
     if let Some(new_uid) = new_uid {
         let opening = opening(o, record, &Uid(new_uid));
-        if let Some(leaving) = seal::under_seal(o, &opening) {
-            return act(Step::quiet(write_record(o, leaving)?));
+        if let Some(object) = seal::leaves_unopened(o, &opening.origin.uid) {
+            let next = seal::with_its_dates(o, opening, object);
+            return act(Step::quiet(write_record(o, next)?));
         }
         hold::hsm_not_open(o)?;
         return act(Step::quiet(write_record(o, opening)?));
     }
     hold::follows_hsm(o)?;
     if can_have_its_object(o, found).is_err() {
-        return act(proxy::retained_again(found));
+        return act(proxy::retained_again(o, found));
     }
     match &o.object {
         None => create_object(o, found, record),
@@ -382,9 +383,11 @@ fn opening(o: &Observed, record: &Record, new_uid: &Uid) -> Record {
 
 /// Steps 6 and 7, over *opening*: every version unsealed and proved, then *live*.
 pub fn finish(o: &Observed, record: &Record) -> Move {
+    if let Some(object) = seal::leaves_unopened(o, &record.origin.uid) {
+        return seal::leave_unopened(o, record, object);
+    }
     let unsealed = match &record.subject {
         Subject::Hsm { .. } => open_token(o, record),
-        Subject::Key { .. } if hold::hsm_is_sealed(o) => return seal::leave_under_seal(o, record),
         Subject::Key { versions, .. } => {
             hold::hsm_not_opening(o)?;
             let token = translate::token_of_key(o)?;

@@ -1,7 +1,5 @@
 //! Delete (`safety`: the four protocols): proxy, seal, record, and only then the finalizer.
 
-use chrono::{DateTime, Utc};
-
 use super::create::touch;
 use super::hold;
 use super::observed::{Held, Material, Object, Observed, Proxy};
@@ -11,7 +9,7 @@ use super::translate;
 use crate::api;
 use crate::backend::Access;
 use crate::softdelete::record::Pending;
-use crate::softdelete::{Record, RecordState, Subject};
+use crate::softdelete::{Record, RecordState, Subject, Uid};
 
 /// Steps 1 to 3, over *live*: its uid terminates, or is not there (a stripped finalizer: the deletion is now).
 pub fn begin(o: &Observed, record: &Record) -> Move {
@@ -106,31 +104,28 @@ fn lets_go_unsealed(o: &Observed) -> bool {
         || hold::no_object_at_all(o)
 }
 
-/// What a recovery had reached when its HSM was deleted and then its object: no delete waits in a soft-deleted HSM, so the record says *opening* with
-/// the new deletion's dates, which the HSM's recovery finishes and then seals. None: the object stays, or the record says so already.
-pub fn under_seal(o: &Observed, opening: &Record) -> Option<Record> {
-    let object = o.object.as_ref().filter(|object| {
-        object.meta.uid == opening.origin.uid
-            && object.meta.deleted.is_some()
-            && hold::hsm_is_sealed(o)
-    })?;
-    let known = opening.dates.map(|dates| dates.deletion_time);
-    let its = |time: &DateTime<Utc>| Some(*time) >= object.meta.deleted;
-    known.filter(its).is_none().then(|| Record {
-        dates: Some(proxy::dates_of(o, Some(object), opening)),
-        ..opening.clone()
-    })
+/// The object that a recovery made is on its way out, and nothing can be unsealed: under its HSM's seal, or because it is not there, no delete waits.
+pub fn leaves_unopened<'a>(o: &'a Observed, new_uid: &Uid) -> Option<&'a Object> {
+    o.object
+        .as_ref()
+        .filter(|object| object.meta.uid == *new_uid && object.meta.deleted.is_some())
+        .filter(|_| lets_go_unsealed(o))
 }
 
-/// Over *opening* in a soft-deleted HSM: an object on its way out leaves a proxy of its own, and goes.
-pub fn leave_under_seal(o: &Observed, record: &Record) -> Move {
-    if let Some(next) = under_seal(o, record) {
-        return act(Step::quiet(write_record(o, next)?));
+/// The record says *opening* all the same, with the new deletion's dates: the HSM's recovery finishes it and then seals it.
+pub fn with_its_dates(o: &Observed, opening: Record, object: &Object) -> Record {
+    Record {
+        dates: Some(proxy::dates_of(o, Some(object), &opening)),
+        ..opening
     }
-    let leaving =
-        |object: &&Object| object.meta.uid == record.origin.uid && object.meta.deleted.is_some();
-    if o.object.as_ref().filter(leaving).is_none() {
-        return hold::hsm_not_open(o).map(|()| None);
+}
+
+/// Over *opening*: it leaves a proxy of its own, and goes.
+pub fn leave_unopened(o: &Observed, record: &Record, object: &Object) -> Move {
+    let dated = record.dates.map(|dates| dates.deletion_time) >= object.meta.deleted;
+    if !dated {
+        let next = with_its_dates(o, record.clone(), object);
+        return act(Step::quiet(write_record(o, next)?));
     }
     match &o.proxy {
         None => proxy::write(o, record),

@@ -115,6 +115,17 @@ pub fn destroys_only_what_has_its_copy(o: &Observed, plan: &Plan) -> Verdict {
     let Some(Effect::Destroy { handle, .. }) = effect(plan) else {
         return Ok(());
     };
+    if o.lineage.kind == Kind::Hsm {
+        let mut contents = o.purging.contents.iter().flatten();
+        check(
+            contents.any(|object| object.handle == *handle),
+            "a handle that this look did not take",
+        )?;
+        return check(
+            standing(o).is_none_or(|record| record.state == RecordState::Destroying),
+            "an HSM's object under a record that allows no destroying",
+        );
+    }
     let object = by_handle(o, *handle).ok_or("a handle that this look did not take")?;
     if is_being_made(o, object) {
         return Err("half of what somebody may be making just now".into());
@@ -700,7 +711,7 @@ pub fn deletes_a_proxy_only_when_something_else_stands(o: &Observed, plan: &Plan
         Some(api::Phase::Destroying) => Err("a *Destroying* one".into()),
         Some(api::Phase::Recovering) => check(
             new_uid == Some(record.origin.uid.as_str())
-                && (leaves_under_seal(o, record)
+                && (leaves_unopened(o, record)
                     || matches!(
                         record.state,
                         RecordState::Live | RecordState::Sealing | RecordState::Deleted
@@ -748,7 +759,7 @@ pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Ver
             RecordState::Live => check(!lives, "of an object that lives"),
             // An old etcd brought the object back: the record decides, and a Recover gives it back.
             RecordState::Sealing | RecordState::Deleted => Ok(()),
-            RecordState::Opening if leaves_under_seal(o, record) => Ok(()),
+            RecordState::Opening if leaves_unopened(o, record) => Ok(()),
             _ => Err("of what has no material, or none any more".into()),
         },
         None => check(
@@ -758,8 +769,8 @@ pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Ver
     }
 }
 
-/// It was being recovered when its HSM was deleted, and then itself: it stays *opening* under the HSM's seal and its object goes (no delete waits there).
-fn leaves_under_seal(o: &Observed, record: &Record) -> bool {
+/// It was being recovered when its HSM was deleted, or its material was lost, and then itself: it stays *opening* and its object goes (no delete waits there).
+fn leaves_unopened(o: &Observed, record: &Record) -> bool {
     let going = o
         .object
         .as_ref()
@@ -769,7 +780,7 @@ fn leaves_under_seal(o: &Observed, record: &Record) -> bool {
         .dates
         .is_some_and(|dates| Some(dates.deletion_time) >= going);
     record.state == RecordState::Opening
-        && hsm_state(o) == Some(RecordState::Deleted)
+        && (hsm_state(o) == Some(RecordState::Deleted) || is_missing(o))
         && going.is_some()
         && dated
 }
@@ -832,9 +843,20 @@ pub fn no_date_comes_earlier(o: &Observed, plan: &Plan) -> Verdict {
         Some(Effect::ShowProxy(_, shown)) => {
             let found = o.proxy.as_ref().ok_or("of no proxy")?;
             let written = dates_of(found).scheduled_purge_time;
+            let before = found.status.purge_time.map(|time| time.utc());
             let shown = shown.purge_time.map(|time| time.utc());
+            // SD-11: in a deleted HSM it is the HSM's.
+            let around = matches!(
+                hsm_state(o),
+                Some(
+                    RecordState::Sealing
+                        | RecordState::Deleted
+                        | RecordState::Opening
+                        | RecordState::Destroying
+                )
+            );
             check(
-                shown.is_none() || shown >= written,
+                shown.is_none() || shown >= written || around || shown == before,
                 "shown earlier than it was written",
             )
         }
@@ -900,12 +922,15 @@ fn begins_lawfully(o: &Observed, found: &Proxy) -> Verdict {
         found.status.record_generation == Some(held.generation as i64),
         "a recovery before the deletion is finished",
     )?;
+    let namespace = o.namespace.as_ref().ok_or("into no namespace")?;
+    check(!namespace.terminating, "into a namespace that goes")?;
+    if comes_with_its_hsm(o) {
+        return Ok(());
+    }
     check(
         o.lineage.kind == Kind::Hsm || o.hsm_is_live(),
         "a key before its HSM",
     )?;
-    let namespace = o.namespace.as_ref().ok_or("into no namespace")?;
-    check(!namespace.terminating, "into a namespace that goes")?;
     let uid = &found.origin().uid;
     let asks = |accepted: Option<&str>| {
         found.origin().namespace_uid == namespace.uid.0 || accepted == Some(namespace.uid.as_str())
@@ -915,6 +940,23 @@ fn begins_lawfully(o: &Observed, found: &Proxy) -> Verdict {
     });
     let by_object = o.alive().is_some_and(wants_recovery) && asks(None);
     check(by_recover || by_object, "nobody who may asks for it")
+}
+
+/// SD-21: its HSM is recovered with all keys, past turning back, into this very namespace.
+fn comes_with_its_hsm(o: &Observed) -> bool {
+    let around = o.hsm.as_ref();
+    let by = around
+        .and_then(|hsm| hsm.proxy.as_ref())
+        .filter(|found| found.status.phase == Some(api::Phase::Recovering))
+        .and_then(|found| found.status.recovering.as_ref())
+        .filter(|by| by.include_keys == api::IncludeKeys::All);
+    let record = around.and_then(|hsm| hsm.record.as_ref());
+    by.zip(record).is_some_and(|(by, (_, record))| {
+        let past = matches!(record.state, RecordState::Opening | RecordState::Live);
+        let space = o.namespace.as_ref().map(|space| &space.uid);
+        past && by.new_uid.as_deref() == Some(record.origin.uid.as_str())
+            && space == Some(&record.origin.namespace_uid)
+    })
 }
 
 fn wants_recovery(object: &Object) -> bool {
@@ -973,7 +1015,7 @@ pub fn makes_an_object_again_only_in_its_recovery(o: &Observed, plan: &Plan) -> 
                 "for another uid than the proxy's newUid",
             )?;
             check(
-                o.lineage.kind == Kind::Hsm || o.hsm_is_live(),
+                o.lineage.kind == Kind::Hsm || o.hsm_is_live() || leaves_unopened(o, record),
                 "a key before its HSM",
             )
         }

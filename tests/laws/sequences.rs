@@ -25,7 +25,7 @@ fn hsm() -> Lineage {
 
 // ---- what people and the cluster do ----
 
-fn create(
+pub fn create(
     world: &mut World,
     of: &Lineage,
     uid: &str,
@@ -72,7 +72,7 @@ fn create(
     Ok(())
 }
 
-fn delete(world: &mut World, of: &Lineage) -> Result<(), String> {
+pub fn delete(world: &mut World, of: &Lineage) -> Result<(), String> {
     let now = world.now;
     let object = world
         .objects
@@ -85,7 +85,7 @@ fn delete(world: &mut World, of: &Lineage) -> Result<(), String> {
     Ok(())
 }
 
-fn recover(world: &mut World, of: &Lineage, uid: &str, include_keys: api::IncludeKeys) {
+pub fn recover(world: &mut World, of: &Lineage, uid: &str, include_keys: api::IncludeKeys) {
     let name = format!("recover-{}", of.name);
     let meta = world.meta(&name, format!("uid-{name}"));
     let spec = api::RecoverSpec {
@@ -102,7 +102,7 @@ fn recover(world: &mut World, of: &Lineage, uid: &str, include_keys: api::Includ
     world.recovers.insert(name, Recover { meta, spec, status });
 }
 
-fn purge(world: &mut World, of: &Lineage, uid: &str) {
+pub fn purge(world: &mut World, of: &Lineage, uid: &str) {
     let name = format!("purge-{}", of.name);
     let meta = world.meta(&name, format!("uid-{name}"));
     let spec = api::PurgeSpec {
@@ -349,7 +349,7 @@ fn cells(world: &World, kind: Kind, what: Act) -> Cells {
     }
 }
 
-fn conditions(object: &Object) -> &[api::Condition] {
+pub fn conditions(object: &Object) -> &[api::Condition] {
     match &object.body {
         Body::Hsm(_, shown) => &shown.conditions,
         Body::Key(_, shown) => &shown.conditions,

@@ -11,7 +11,7 @@ use super::judge::{self, Law, Verdict};
 use super::world;
 
 /// The laws by their tests' names.
-const LAWS: &[(&str, Law)] = &[
+pub const LAWS: &[(&str, Law)] = &[
     ("i1_destroys", judge::destroys_only_what_has_its_copy),
     ("i1_ends", judge::ends_only_what_is_due),
     ("i2_live", judge::leaves_what_a_live_object_has),

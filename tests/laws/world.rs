@@ -11,7 +11,7 @@ use managed_hsm_operator::plan::observed::{
     Body, Held, Hsm, KeyMaterial, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy,
     Object, Proxy, ProxySpec, Purge, PurgeLook, Reading, Recover,
 };
-use managed_hsm_operator::plan::step::Effect;
+use managed_hsm_operator::plan::step::{At, Effect};
 use managed_hsm_operator::plan::{
     Lineage, Observed, Settings, ids, may_leave_something, plan, purge_on_the_mind,
 };
@@ -76,6 +76,8 @@ pub struct World {
     /// Tokens by their labels, and the objects in each.
     pub tokens: BTreeMap<String, (Access, Vec<ObjectFacts>)>,
     counter: u64,
+    /// How often each was made again, so that no uid comes twice.
+    made_again: BTreeMap<Lineage, usize>,
 }
 
 /// More steps than any run of one request needs: what takes more goes round in circles.
@@ -98,6 +100,7 @@ impl World {
             ledger: BTreeMap::new(),
             tokens: BTreeMap::new(),
             counter: 0,
+            made_again: BTreeMap::new(),
         }
     }
 
@@ -450,6 +453,41 @@ impl World {
         }
     }
 
+    /// The effect, if what it was decided on still is so: what the API server, the ledger and the backend see to. It may come long after its look.
+    pub fn try_apply(&mut self, lineage: &Lineage, effect: &Effect) -> bool {
+        if !self.holds(lineage, effect) {
+            return false;
+        }
+        self.apply(lineage, effect);
+        true
+    }
+
+    fn holds(&self, lineage: &Lineage, effect: &Effect) -> bool {
+        let is = |meta: Option<&Meta>, at: &At| meta.map(At::of).as_ref() == Some(at);
+        let object = || self.objects.get(lineage).map(|object| &object.meta);
+        let proxy = || self.proxies.get(lineage).map(|found| &found.meta);
+        match effect {
+            Effect::AddFinalizer(at, _)
+            | Effect::RemoveFinalizer(at, _)
+            | Effect::RestoreOwners(at, _)
+            | Effect::ShowHsm(at, _)
+            | Effect::ShowKey(at, _) => is(object(), at),
+            Effect::ShowProxy(at, _) | Effect::DeleteProxy(at) => is(proxy(), at),
+            Effect::ShowRecover(at, _) => is(self.recovers.get(&at.name).map(|of| &of.meta), at),
+            Effect::ShowPurge(at, _) => is(self.purges.get(&at.name).map(|of| &of.meta), at),
+            Effect::CreateProxy(_) => proxy().is_none(),
+            Effect::CreateObject(_) => {
+                let space = self.namespace.as_ref();
+                object().is_none() && space.is_some_and(|space| !space.terminating)
+            }
+            Effect::WriteRecord { generation, record } => {
+                let now = self.ledger.get(&record.id).map_or(0, |(now, _)| *now);
+                *generation == now + 1
+            }
+            _ => true,
+        }
+    }
+
     fn set_finalizers(&mut self, lineage: &Lineage, all: &[String], version: String) {
         let Some(object) = self.objects.get_mut(lineage) else {
             return;
@@ -473,7 +511,10 @@ impl World {
     }
 
     fn create_object(&mut self, lineage: &Lineage, snapshot: &api::Snapshot) {
-        let uid = format!("{}-again", lineage.name);
+        let times = self.made_again.entry(lineage.clone()).or_insert(0);
+        *times += 1;
+        let again = "-again".repeat(*times);
+        let uid = format!("{}{again}", lineage.name);
         let mut meta = self.meta(&lineage.name, uid);
         meta.finalizers.push(api::FINALIZER.into());
         let spec = snapshot.spec.clone();
@@ -497,9 +538,28 @@ impl World {
     }
 
     fn show(&mut self, lineage: &Lineage, effect: &Effect) {
-        let Some(next) = shown(&self.look(lineage), effect) else {
+        let Some(mut next) = shown(&self.look(lineage), effect) else {
             return;
         };
+        let version = self.next().to_string();
+        let meta = match effect {
+            Effect::ShowHsm(..) | Effect::ShowKey(..) => {
+                next.object.as_mut().map(|object| &mut object.meta)
+            }
+            Effect::ShowProxy(..) => next.proxy.as_mut().map(|found| &mut found.meta),
+            Effect::ShowRecover(at, _) => {
+                let mut all = next.recovers.iter_mut().map(|recover| &mut recover.meta);
+                all.find(|meta| meta.name == at.name)
+            }
+            Effect::ShowPurge(at, _) => {
+                let mut all = next.purges.iter_mut().map(|purge| &mut purge.meta);
+                all.find(|meta| meta.name == at.name)
+            }
+            _ => None,
+        };
+        if let Some(meta) = meta {
+            meta.resource_version = version;
+        }
         if let Some(object) = next.object {
             self.objects.insert(lineage.clone(), object);
         }
