@@ -2,6 +2,8 @@
 
 #[path = "laws/domain.rs"]
 mod domain;
+#[path = "laws/inside.rs"]
+mod inside;
 #[path = "laws/judge.rs"]
 mod judge;
 mod rows;
@@ -126,6 +128,11 @@ fn sd19_an_object_is_made_again_only_in_its_own_recovery() {
 #[test]
 fn a_wake_up_is_never_later_than_a_day_nor_than_what_is_due_next() {
     holds("wake");
+}
+
+#[test]
+fn g6_an_hsm_goes_on_only_when_its_keys_have_done_their_part() {
+    holds("g6_keys");
 }
 
 #[test]

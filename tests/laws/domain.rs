@@ -25,6 +25,8 @@ use managed_hsm_operator::softdelete::{
 };
 use serde_json::json;
 
+use super::inside::{self, KeyCase};
+
 pub const OWN: &str = "uid-own";
 pub const OTHER: &str = "uid-other";
 pub const THIRD: &str = "uid-third";
@@ -159,6 +161,8 @@ pub enum HsmCase {
     /// Deleted, and its recovery has begun.
     Recovering,
     Opening,
+    /// Live again, while the proxy of its recovery is still there.
+    Ending,
     Destroying,
     Tombstone,
 }
@@ -241,6 +245,10 @@ pub struct Case {
     pub asked: Asked,
     pub refused: Option<Tried>,
     pub purge: PurgeCase,
+    /// Of an HSM: a key in it.
+    pub key: Option<KeyCase>,
+    /// The recovery that its proxy, or its HSM's, speaks of brings all keys.
+    pub all: bool,
 }
 
 // ---- how they are combined ----
@@ -398,7 +406,7 @@ const BEGUN: [Begun; 5] = [
     Begun::Labelled,
 ];
 
-pub const HSMS: [HsmCase; 11] = [
+pub const HSMS: [HsmCase; 12] = [
     HsmCase::Absent,
     HsmCase::Creating,
     HsmCase::Live,
@@ -408,6 +416,7 @@ pub const HSMS: [HsmCase; 11] = [
     HsmCase::Deleted,
     HsmCase::Recovering,
     HsmCase::Opening,
+    HsmCase::Ending,
     HsmCase::Destroying,
     HsmCase::Tombstone,
 ];
@@ -520,7 +529,7 @@ fn records_of(kind: Kind) -> Vec<RecordCase> {
         .collect()
 }
 
-const USUAL: Case = Case {
+pub const USUAL: Case = Case {
     kind: Kind::Key,
     object: None,
     proxy: None,
@@ -535,9 +544,11 @@ const USUAL: Case = Case {
         request: Request::None,
         hindrance: Hindrance::None,
     },
+    key: None,
+    all: false,
 };
 
-/// One of the four products.
+/// One of the five products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// Every look at the backend: record × material × HSM, beside few objects and proxies.
@@ -548,13 +559,16 @@ pub enum Product {
     Wishes,
     /// Every age × Purge × hindrance over what is deleted or being destroyed, beside few of all else.
     Purges,
+    /// HSMs that change their state beside every key in them; keys beside an HSM that is recovered with all of them.
+    Inside,
 }
 
-pub const PRODUCTS: [Product; 4] = [
+pub const PRODUCTS: [Product; 5] = [
     Product::Backend,
     Product::Cluster,
     Product::Wishes,
     Product::Purges,
+    Product::Inside,
 ];
 
 /// Calls `each` with every case of the product whose running number is `share` modulo `shares`; answers how many there are in all.
@@ -577,8 +591,63 @@ pub fn each(
         Product::Cluster => cluster(kind, &mut give),
         Product::Wishes => wishes(kind, &mut give),
         Product::Purges => purges(kind, &mut give),
+        Product::Inside => match kind {
+            Kind::Hsm => inside::of_hsm(&mut give),
+            Kind::Key => with_all(&mut give),
+        },
     }
     count
+}
+
+/// Keys whose HSM is recovered with all of them, at each point of it.
+fn with_all(give: &mut impl FnMut(Case)) {
+    let hsms = [
+        (HsmCase::Recovering, MaterialCase::Sealed),
+        (HsmCase::Opening, MaterialCase::Sealed),
+        (
+            HsmCase::Opening,
+            MaterialCase::Objects(Objects::Pair(Mark::Deleted), Begun::None),
+        ),
+        (
+            HsmCase::Opening,
+            MaterialCase::Objects(Objects::Pair(Mark::Live), Begun::None),
+        ),
+        (
+            HsmCase::Ending,
+            MaterialCase::Objects(Objects::Pair(Mark::Deleted), Begun::None),
+        ),
+        (
+            HsmCase::Ending,
+            MaterialCase::Objects(Objects::Pair(Mark::Live), Begun::None),
+        ),
+    ];
+    for record in few_records() {
+        for (hsm, material) in hsms {
+            if !materials_of_key(record, hsm).contains(&material) {
+                continue;
+            }
+            for object in few_objects() {
+                for proxy in few_proxies() {
+                    for space in [Space::Same, Space::Other, Space::Terminating] {
+                        for asked in [Asked::Nothing, Asked::Own] {
+                            give(Case {
+                                kind: Kind::Key,
+                                object,
+                                proxy,
+                                record,
+                                material,
+                                hsm,
+                                space,
+                                asked,
+                                all: true,
+                                ..USUAL
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The switches say nothing about material.
@@ -844,9 +913,13 @@ impl Case {
             purging: self.purging(),
             records: self.held().into_iter().collect(),
             material: self.material_of(),
-            hsm: (kind == Kind::Key).then(|| hsm_of(self.hsm)),
+            hsm: (kind == Kind::Key).then(|| hsm_of(self.hsm, self.all)),
             namesakes: Vec::new(),
-            keys: Vec::new(),
+            keys: self
+                .key
+                .iter()
+                .map(|key| inside::near(*key, self))
+                .collect(),
             refused: self.refused.map(|what| Refused {
                 what,
                 why: "a policy says no".into(),
@@ -975,7 +1048,7 @@ impl Case {
             kind: RecoveringKind::Recover,
             name: "back".into(),
             uid: "uid-recover".into(),
-            include_keys: api::IncludeKeys::None,
+            include_keys: include_keys(self.kind == Kind::Hsm && self.all),
             new_uid: new_uid.map(str::to_owned),
         };
         let (phase, recovering) = match case.phase {
@@ -1131,7 +1204,7 @@ impl Case {
         })
     }
 
-    fn record_of(&self, state: RecordState, switches: Switches, pending: bool) -> Record {
+    pub fn record_of(&self, state: RecordState, switches: Switches, pending: bool) -> Record {
         let subject = match self.kind {
             Kind::Hsm => Subject::Hsm {
                 token: (state != RecordState::Creating).then(|| token(&record_id(OWN))),
@@ -1195,7 +1268,7 @@ impl Case {
 }
 
 /// SHA-256 without optimisation is most of what a case costs: each id is derived once.
-fn record_id(uid: &str) -> RecordId {
+pub fn record_id(uid: &str) -> RecordId {
     static IDS: LazyLock<BTreeMap<&str, RecordId>> = LazyLock::new(|| {
         [OWN, OTHER, HSM]
             .map(|uid| (uid, ids::record_id(&uid.into())))
@@ -1235,6 +1308,14 @@ pub fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Hsm => "prod",
         Kind::Key => "signing",
+    }
+}
+
+fn include_keys(all: bool) -> api::IncludeKeys {
+    if all {
+        api::IncludeKeys::All
+    } else {
+        api::IncludeKeys::None
     }
 }
 
@@ -1292,7 +1373,7 @@ pub fn true_fingerprint() -> backend::Fingerprint {
     backend::Fingerprint::Thumbprint([7; 32])
 }
 
-fn key_subject(state: RecordState, pending: bool) -> Subject {
+pub fn key_subject(state: RecordState, pending: bool) -> Subject {
     let first = state == RecordState::Creating;
     let version = Version {
         number: 1,
@@ -1389,12 +1470,14 @@ fn begun_facts(begun: Begun, record: RecordCase) -> Vec<ObjectFacts> {
     }
 }
 
-fn hsm_of(case: HsmCase) -> Hsm {
+fn hsm_of(case: HsmCase, all: bool) -> Hsm {
     let uid = Uid::from(HSM);
     let state = match case {
         HsmCase::Absent => None,
         HsmCase::Creating => Some(RecordState::Creating),
-        HsmCase::Live | HsmCase::Terminating | HsmCase::Vanished => Some(RecordState::Live),
+        HsmCase::Live | HsmCase::Ending | HsmCase::Terminating | HsmCase::Vanished => {
+            Some(RecordState::Live)
+        }
         HsmCase::Sealing => Some(RecordState::Sealing),
         HsmCase::Deleted | HsmCase::Recovering => Some(RecordState::Deleted),
         HsmCase::Opening => Some(RecordState::Opening),
@@ -1405,6 +1488,7 @@ fn hsm_of(case: HsmCase) -> Hsm {
         case,
         HsmCase::Creating
             | HsmCase::Live
+            | HsmCase::Ending
             | HsmCase::Terminating
             | HsmCase::Sealing
             | HsmCase::Opening
@@ -1421,10 +1505,11 @@ fn hsm_of(case: HsmCase) -> Hsm {
             | HsmCase::Deleted
             | HsmCase::Recovering
             | HsmCase::Opening
+            | HsmCase::Ending
             | HsmCase::Destroying
     );
     let phase = match case {
-        HsmCase::Recovering | HsmCase::Opening => Some(Phase::Recovering),
+        HsmCase::Recovering | HsmCase::Opening | HsmCase::Ending => Some(Phase::Recovering),
         HsmCase::Destroying => Some(Phase::Destroying),
         _ => None,
     };
@@ -1439,6 +1524,10 @@ fn hsm_of(case: HsmCase) -> Hsm {
             origin,
             status: api::ProxyStatus {
                 phase,
+                recovering: (phase == Some(Phase::Recovering)).then(|| {
+                    let made = there.then_some(HSM);
+                    inside::recovering(made, include_keys(all))
+                }),
                 purge_time: dates().scheduled_purge_time.map(Into::into),
                 ..api::ProxyStatus::default()
             },

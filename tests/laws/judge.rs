@@ -3,7 +3,7 @@
 use managed_hsm_operator::api;
 use managed_hsm_operator::backend::{Class, Handle, Mark, ObjectFacts};
 use managed_hsm_operator::plan::observed::{
-    Body, Held, Material, Object, Observed, Proxy, ProxySpec,
+    Body, Held, KeyOfHsm, Material, NearObject, NearProxy, Object, Observed, Proxy, ProxySpec,
 };
 use managed_hsm_operator::plan::step::{At, Effect};
 use managed_hsm_operator::plan::{Plan, ids};
@@ -1020,6 +1020,108 @@ pub fn makes_an_object_again_only_in_its_recovery(o: &Observed, plan: &Plan) -> 
             )
         }
         _ => Ok(()),
+    }
+}
+
+// ---- an HSM and its keys ----
+
+/// G6, SD-11, SD-13, SD-21, SD-27: an HSM's record, its proxy and what its status promises go on only where no key in it contradicts that.
+pub fn waits_for_its_keys(o: &Observed, plan: &Plan) -> Verdict {
+    let none = |what: fn(&KeyOfHsm) -> bool, why: &str| check(!o.keys.iter().any(what), why);
+    let before = (o.lineage.kind == Kind::Hsm).then(|| standing(o)).flatten();
+    match (before, effect(plan)) {
+        (Some(before), Some(Effect::WriteRecord { record, .. })) => {
+            match (before.state, record.state) {
+                (RecordState::Sealing, RecordState::Deleted) => {
+                    none(purge_claimed, "deleted while a key's purge may go on")
+                }
+                (RecordState::Opening, RecordState::Live) => {
+                    none(deleted_but_open, "live while a deleted key works")?;
+                    none(announced, "live while an old announcement stands")
+                }
+                _ => Ok(()),
+            }
+        }
+        (Some(record), Some(Effect::DeleteProxy(_))) => {
+            let by = o
+                .proxy
+                .as_ref()
+                .and_then(|found| found.status.recovering.as_ref());
+            let all = by.is_some_and(|by| by.include_keys == api::IncludeKeys::All);
+            let recovered = all && record.state == RecordState::Live && o.alive().is_some();
+            check(
+                !recovered || !o.keys.iter().any(left_out),
+                "a recovery with all keys ends without one",
+            )
+        }
+        (Some(record), Some(Effect::ShowHsm(_, shown))) => {
+            let generation = o.standing().map(|(held, _)| held.generation as i64);
+            let promises = record.purge_protection && shown.record_generation == generation;
+            let promised = matches!(
+                o.object.as_ref().map(|object| &object.body),
+                Some(Body::Hsm(_, before)) if before.record_generation == generation
+            );
+            if !promises || promised || record.state != RecordState::Live {
+                return Ok(());
+            }
+            none(purge_claimed, "protected while a key's purge may go on")?;
+            none(
+                unprotected,
+                "protected before a deleted key's proxy says so",
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+fn of_it(key: &KeyOfHsm) -> Option<&api::ProxyStatus> {
+    let its = |found: &&NearProxy| found.origin.uid == key.record.origin.uid;
+    key.proxy.as_ref().filter(its).map(|found| &found.status)
+}
+
+fn purge_claimed(key: &KeyOfHsm) -> bool {
+    key.record.state == RecordState::Deleted
+        && of_it(key).is_some_and(|status| status.phase == Some(api::Phase::Destroying))
+}
+
+fn retained(key: &KeyOfHsm) -> Option<&api::ProxyStatus> {
+    let deleted = key.record.state == RecordState::Deleted;
+    of_it(key).filter(|status| deleted && status.phase.is_none())
+}
+
+fn announced(key: &KeyOfHsm) -> bool {
+    retained(key).is_some_and(|status| status.announced_at.is_some())
+}
+
+fn unprotected(key: &KeyOfHsm) -> bool {
+    retained(key).is_some_and(|status| status.purge_protection != Some(true))
+}
+
+fn key_lives(key: &KeyOfHsm) -> bool {
+    let its = |object: &NearObject| !object.terminating && object.uid == key.record.origin.uid;
+    key.object.as_ref().is_some_and(its)
+}
+
+fn deleted_but_open(key: &KeyOfHsm) -> bool {
+    let open = key.material.is_none_or(|seen| seen.unsealed);
+    match key.record.state {
+        RecordState::Sealing => open,
+        RecordState::Live => !key_lives(key) && open,
+        RecordState::Opening => !key_lives(key) && key.material.is_none_or(|seen| !seen.missing),
+        _ => false,
+    }
+}
+
+/// It can be recovered and is not claimed; what is missing never can.
+fn left_out(key: &KeyOfHsm) -> bool {
+    let whole = key.material.is_none_or(|seen| !seen.missing);
+    match key.record.state {
+        RecordState::Deleted => {
+            of_it(key).is_none_or(|status| status.phase != Some(api::Phase::Recovering))
+        }
+        RecordState::Sealing => whole,
+        RecordState::Live => !key_lives(key) && whole,
+        _ => false,
     }
 }
 

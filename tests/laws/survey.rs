@@ -34,6 +34,7 @@ pub const LAWS: &[(&str, Law)] = &[
         "sd19_again",
         judge::makes_an_object_again_only_in_its_recovery,
     ),
+    ("g6_keys", judge::waits_for_its_keys),
     ("wake", judge::wakes_in_time),
     ("settles", settles),
 ];
