@@ -65,13 +65,20 @@ impl Etcd {
         known.highest = known.highest.max(revision);
     }
 
-    /// The cluster's present one. True: etcd was put back since.
-    fn seen(&self, present: u64, now: DateTime<Utc>) -> bool {
+    fn highest(&self) -> u64 {
+        self.known().highest
+    }
+
+    /// The cluster's present one, asked for when `before` was the highest: many ask at once, and the answer of one who asked earlier may come later. True: etcd
+    /// was put back.
+    fn seen(&self, before: u64, present: u64, now: DateTime<Utc>) -> bool {
         let mut known = self.known();
-        let old = arbiter::etcd_is_old(present, known.highest);
-        known.highest = present;
+        let old = arbiter::etcd_is_old(present, before);
         if old {
+            known.highest = present;
             known.put_back = Some(now);
+        } else {
+            known.highest = known.highest.max(present);
         }
         old
     }
@@ -84,10 +91,13 @@ impl Etcd {
 
 /// Compares the cluster's present resourceVersion with the highest that was seen, and notes it. True: etcd was put back.
 pub async fn look(context: &Context) -> Result<bool, Failure> {
+    let before = context.etcd.highest();
     let Some(present) = context.cluster.revision().await? else {
         return Ok(false);
     };
-    let old = context.etcd.seen(present, context.time.latest_now());
+    let old = context
+        .etcd
+        .seen(before, present, context.time.latest_now());
     if old {
         tracing::warn!(
             present,
@@ -134,29 +144,49 @@ mod tests {
         DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
     }
 
+    /// One after the other.
+    fn look(etcd: &Etcd, present: u64, now: DateTime<Utc>) -> bool {
+        etcd.seen(etcd.highest(), present, now)
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_no_old_etcd() {
+        let etcd = Etcd::default();
+        let (first, second) = (etcd.highest(), etcd.highest());
+        assert!(!etcd.seen(second, 105, at(1)));
+        assert!(
+            !etcd.seen(first, 100, at(2)),
+            "asked before the other was answered"
+        );
+        assert!(
+            look(&etcd, 104, at(3)),
+            "105 was seen before this was asked"
+        );
+    }
+
     #[test]
     fn etcd_is_put_back_where_the_present_revision_is_lower_than_one_seen_or_remembered() {
         let etcd = Etcd::default();
-        assert!(!etcd.seen(100, at(1)), "the first look");
-        assert!(!etcd.seen(100, at(2)) && !etcd.seen(130, at(3)));
+        assert!(!look(&etcd, 100, at(1)), "the first look");
+        assert!(!look(&etcd, 100, at(2)) && !look(&etcd, 130, at(3)));
         assert_eq!(etcd.put_back(), None);
-        assert!(etcd.seen(129, at(4)));
+        assert!(look(&etcd, 129, at(4)));
         assert_eq!(etcd.put_back(), Some(at(4)));
 
         let next = Etcd::default();
         next.remembered(130);
         next.remembered(7);
-        assert!(next.seen(129, at(5)), "another process, by the ledger");
+        assert!(look(&next, 129, at(5)), "another process, by the ledger");
     }
 
     #[test]
     fn one_backup_that_is_put_back_is_found_once_and_the_next_one_again() {
         let etcd = Etcd::default();
         etcd.remembered(1000);
-        assert!(etcd.seen(500, at(1)));
-        assert!(!etcd.seen(501, at(2)) && !etcd.seen(600, at(3)));
+        assert!(look(&etcd, 500, at(1)));
+        assert!(!look(&etcd, 501, at(2)) && !look(&etcd, 600, at(3)));
         assert_eq!(etcd.put_back(), Some(at(1)));
-        assert!(etcd.seen(550, at(4)));
+        assert!(look(&etcd, 550, at(4)));
         assert_eq!(etcd.put_back(), Some(at(4)));
     }
 }
