@@ -22,9 +22,16 @@ struct Inner {
     entries: HashMap<RecordId, Entry>,
     by_lineage: HashMap<Lineage, BTreeSet<RecordId>>,
     by_hsm: HashMap<RecordId, BTreeSet<RecordId>>,
+    /// When the read began that each entry is from.
+    read_at: HashMap<RecordId, Begun>,
+    reads: u64,
     /// Key names whose record is just being written.
     claims: BTreeSet<Name>,
 }
+
+/// When a read of the ledger began, among all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Begun(u64);
 
 /// A key's HSM and its name in there, in lower case.
 type Name = (RecordId, String);
@@ -76,20 +83,37 @@ pub fn reading(id: &RecordId, stored: &[Stored]) -> Option<Held> {
 }
 
 impl Index {
+    /// Before each read: what another one found that began later stays. Else memory would go back to what was so before a write, with nothing to wake it again.
+    pub fn begin_read(&self) -> Begun {
+        let mut inner = self.lock();
+        inner.reads += 1;
+        Begun(inner.reads)
+    }
+
     /// An id's highest records as they were just read. Where they disagree, they are of each lineage that one of them names.
-    pub fn note(&self, backend: &str, id: &RecordId, stored: &[Stored]) -> Option<Held> {
+    pub fn note(
+        &self,
+        begun: Begun,
+        backend: &str,
+        id: &RecordId,
+        stored: &[Stored],
+    ) -> Option<Held> {
         let held = reading(id, stored)?;
         let named: Vec<_> = stored
             .iter()
             .filter_map(|stored| encoding::decode(&stored.bytes).ok())
             .collect();
-        self.insert(backend, held.clone(), &named);
+        self.insert(begun, backend, held.clone(), &named);
         Some(held)
     }
 
-    fn insert(&self, backend: &str, held: Held, named: &[Record]) {
+    fn insert(&self, begun: Begun, backend: &str, held: Held, named: &[Record]) {
         let mut inner = self.lock();
         let id = held.id.clone();
+        if inner.read_at.get(&id).is_some_and(|last| *last > begun) {
+            return;
+        }
+        inner.read_at.insert(id.clone(), begun);
         for record in named {
             let of = inner.by_lineage.entry(lineage(record)).or_default();
             of.insert(id.clone());
@@ -106,6 +130,7 @@ impl Index {
     pub fn forget(&self, id: &RecordId) {
         let mut inner = self.lock();
         inner.entries.remove(id);
+        inner.read_at.remove(id);
         for ids in inner.by_lineage.values_mut() {
             ids.remove(id);
         }
@@ -279,7 +304,8 @@ mod tests {
     }
 
     fn noted(index: &Index, record: Record) {
-        let held = index.note("default", &record.id, &[stored(&record)]);
+        let begun = index.begin_read();
+        let held = index.note(begun, "default", &record.id, &[stored(&record)]);
         assert!(held.is_some());
     }
 
@@ -291,12 +317,29 @@ mod tests {
             state: RecordState::Deleted,
             ..one.clone()
         };
-        let held = index.note("default", &one.id, &[stored(&one), stored(&other)]);
+        let begun = index.begin_read();
+        let held = index.note(begun, "default", &one.id, &[stored(&one), stored(&other)]);
         assert_eq!(held.map(|held| held.reading), Some(Reading::Disagree));
         let found = index.of_lineage(&lineage(&one));
         assert_eq!(found.len(), 1);
         assert!(!found[0].held.is_final(), "they hold the name");
         assert_eq!(index.keys_of(&RecordId("hsm".into())).len(), 1);
+    }
+
+    #[test]
+    fn a_read_that_began_before_another_and_ends_after_it_changes_nothing() {
+        let index = Index::default();
+        let old = key("1", "one", "a", RecordState::Destroying);
+        let early = index.begin_read();
+        let now = Record {
+            state: RecordState::Tombstone,
+            ..old.clone()
+        };
+        noted(&index, now);
+        let read = index.note(early, "default", &old.id, &[stored(&old)]);
+        assert!(read.is_some(), "whoever read it goes by it all the same");
+        let found = index.get(&old.id).expect("it is there");
+        assert!(found.held.is_final(), "{found:?}");
     }
 
     #[test]

@@ -287,6 +287,7 @@ pub async fn list(
     module: &Arc<dyn HsmBackend>,
     backend: &str,
 ) -> Result<Vec<Held>, Failure> {
+    let begun = context.index.begin_read();
     let stored = context
         .pool
         .run(Arc::clone(module), |module| module.records())
@@ -295,7 +296,7 @@ pub async fn list(
         .chunk_by(|one, other| one.id == other.id)
         .filter_map(|group| {
             let id = RecordId(group.first()?.id.clone());
-            context.index.note(backend, &id, group)
+            context.index.note(begun, backend, &id, group)
         })
         .collect())
 }
@@ -308,11 +309,12 @@ pub async fn read(
     id: &RecordId,
 ) -> Result<Option<Held>, Failure> {
     let name = id.0.clone();
+    let begun = context.index.begin_read();
     let stored = context
         .pool
         .run(Arc::clone(module), move |module| module.read(&name))
         .await?;
-    Ok(context.index.note(backend, id, &stored))
+    Ok(context.index.note(begun, backend, id, &stored))
 }
 
 async fn material(
