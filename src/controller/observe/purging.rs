@@ -6,8 +6,8 @@ use crate::controller::cluster::{Source, Watched, definition_name};
 use crate::controller::{Context, Failure, etcd};
 use crate::plan::observed::{Observed, Recover};
 use crate::plan::{self, Lineage};
-use crate::softdelete::Kind;
 use crate::softdelete::permission::Missing;
+use crate::softdelete::{Kind, RecordState};
 
 /// Takes the Recovers and Purges anew, and whether absence means anything.
 pub(super) async fn look(
@@ -16,8 +16,14 @@ pub(super) async fn look(
     seen: &mut Observed,
 ) -> Result<(), Failure> {
     let lineage = seen.lineage.clone();
+    // Past the point of no return, and before there is anything to purge, nothing hangs on the rest.
+    let open = seen
+        .standing()
+        .is_some_and(|(_, record)| record.state == RecordState::Deleted);
     if source == Source::Live {
         seen.purges = purges(context, source, &lineage).await?;
+    }
+    if source == Source::Live && open {
         seen.recovers = recovers(context, source, &lineage).await?;
         seen.purging.definitions = missing_definition(context).await?;
         if !seen.purges.is_empty() {
@@ -25,11 +31,11 @@ pub(super) async fn look(
         }
     }
     seen.purging.hsm_recovery = match &seen.hsm {
-        Some(hsm) => {
+        Some(hsm) if open => {
             let of = Lineage::new(Kind::Hsm, lineage.namespace.clone(), hsm.name.clone());
             recovery_with_keys(context, source, &of).await?
         }
-        None => None,
+        Some(_) | None => None,
     };
     seen.purging.put_back = context.etcd.put_back();
     seen.purging.purged_at = context.index.purged_on_request(seen.now);
