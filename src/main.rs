@@ -10,6 +10,9 @@
     )
 )]
 
+#[path = "main/ledger.rs"]
+mod ledger;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Run(args) => operate(*args),
         Command::CheckConfig(args) => check_config(*args),
         Command::Crds(args) => crds(args.dir.as_deref()),
+        Command::Ledger(command) => ledger::run(command),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

@@ -8,6 +8,8 @@
 mod backends;
 mod cluster;
 mod controller;
+mod ledger;
+mod socket;
 mod supervisor;
 
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use crate::metrics::Metrics;
 use cluster::Clients;
 use supervisor::Supervisor;
 
+pub use ledger::{AskError, ask};
 pub use supervisor::Ended;
 
 /// How long the controller gets to finish what it has in hand. Kubernetes kills after 30 s unless it is told otherwise.

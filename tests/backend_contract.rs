@@ -47,6 +47,8 @@ on_all!(
     a_token_with_keys_is_not_released,
     the_inventory_shows_every_key,
     the_ledger_compares_and_swaps,
+    a_lost_record_is_restored_only_where_there_is_none,
+    every_token_of_ours_is_listed,
     of_many_writers_of_one_generation_one_wins,
     the_revision_never_falls,
 );

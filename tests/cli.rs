@@ -40,7 +40,18 @@ fn refused(arguments: &[&str], environment: &[(&str, &str)], code: i32) -> Strin
 
 #[test]
 fn every_help_has_an_example_and_the_exit_codes() {
-    for command in [&[][..], &["run"], &["check-config"], &["crds"]] {
+    let commands: [&[&str]; 9] = [
+        &[],
+        &["run"],
+        &["check-config"],
+        &["crds"],
+        &["ledger"],
+        &["ledger", "list"],
+        &["ledger", "show"],
+        &["ledger", "accept"],
+        &["ledger", "abandon"],
+    ];
+    for command in commands {
         let arguments: Vec<_> = command.iter().copied().chain(["--help"]).collect();
         let output = run(&arguments, &[]);
         let help = text(&output.stdout);
@@ -49,7 +60,11 @@ fn every_help_has_an_example_and_the_exit_codes() {
         assert!(
             help.contains(&format!(
                 "  managed-hsm-operator {}",
-                command.first().unwrap_or(&"run")
+                if command.is_empty() {
+                    "run".to_owned()
+                } else {
+                    command.join(" ")
+                }
             )),
             "{help}"
         );
@@ -187,4 +202,31 @@ fn crds_writes_a_file_for_each_kind_into_a_folder() {
         said.contains("/nowhere/") && said.contains("give --dir a folder"),
         "{said}"
     );
+}
+
+#[test]
+fn a_ledger_command_without_an_operator_and_without_a_cluster_says_where_to_run_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("UTF-8");
+    let nowhere = [
+        ("KUBECONFIG", "/nowhere/kubeconfig"),
+        ("MHSM_DATA_DIR", data),
+    ];
+    let said = refused(&["ledger", "list"], &nowhere, 1);
+    assert!(
+        said.starts_with("error: no operator listens here") && said.contains("set KUBECONFIG"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn what_is_no_id_is_refused_with_2_and_where_to_take_one_from() {
+    for command in ["show", "abandon"] {
+        let said = refused(&["ledger", command, "safe"], &[], 2);
+        assert!(said.contains("take it from ledger list"), "{said}");
+    }
+    let id = "0123456789abcdef0123456789abcdef";
+    let said = refused(&["ledger", "accept", id], &[], 2);
+    assert!(said.contains("--digest"), "{said}");
 }

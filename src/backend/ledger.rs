@@ -98,13 +98,16 @@ impl Ledger {
             if new.generation == 0 || old.map_or(0, |it| it.generation) != new.generation - 1 {
                 return Err(BackendError::Superseded);
             }
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO record (id, generation, bytes) VALUES (?1, ?2, ?3)",
-                )
-                .and_then(|mut it| it.execute(params![new.id, number(new.generation)?, new.bytes]))
-                .map_err(away)?;
-            Ok(())
+            put(transaction, new)
+        })
+    }
+
+    /// [`super::HsmBackend::restore`]: only where there is none.
+    pub fn restore(&self, lost: &Stored) -> Result<()> {
+        self.change(|transaction| match highest(transaction, &lost.id)? {
+            None if lost.generation > 0 => put(transaction, lost),
+            Some(old) if old == *lost => Ok(()),
+            Some(_) | None => Err(BackendError::Superseded),
         })
     }
 
@@ -188,6 +191,14 @@ fn prepare(connection: &mut Connection, name: &str) -> std::result::Result<(), L
         }
     }
     transaction.commit().map_err(sqlite)
+}
+
+fn put(transaction: &Transaction<'_>, new: &Stored) -> Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO record (id, generation, bytes) VALUES (?1, ?2, ?3)")
+        .and_then(|mut it| it.execute(params![new.id, number(new.generation)?, new.bytes]))
+        .map_err(away)?;
+    Ok(())
 }
 
 fn highest(connection: &Connection, id: &str) -> Result<Option<Stored>> {

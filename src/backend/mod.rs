@@ -197,6 +197,10 @@ pub trait HsmBackend: Send + Sync + 'static {
     /// generation again is Ok. After an `Unavailable` it may be there or not. A crash leaves the old record or the new one, never neither.
     fn write(&self, stored: &Stored) -> Result<()>;
 
+    /// Writes a lost record again, at the generation that the cluster has seen: only where the id has none. `Superseded` if it has; writing the very same bytes
+    /// and generation again is Ok. What an error or a crash leaves is as with `write`.
+    fn restore(&self, stored: &Stored) -> Result<()>;
+
     /// Removes an id's records; the caller has judged that they are done with (tombstones after their history).
     fn forget(&self, id: &str, generation: u64) -> Result<()>;
 
@@ -208,6 +212,9 @@ pub trait HsmBackend: Send + Sync + 'static {
 
     /// Looks for a token by its label. None: there is no such token.
     fn token(&self, label: &TokenLabel) -> Result<Option<TokenFacts>>;
+
+    /// The labels of all tokens that may be ours: those of 32 hex digits.
+    fn tokens(&self) -> Result<Vec<TokenLabel>>;
 
     /// Makes a token with our SO and user PIN on a fresh slot; if there is one of that label already, answers it. A crash may leave a torn file, which the
     /// next open moves aside (`facts: C_InitToken is not atomic`). `Full` when no slot is left.
@@ -254,6 +261,14 @@ pub trait HsmBackend: Send + Sync + 'static {
 
     /// Uses the *live* object of that id; a pending or sealed one is `Refused`, none `NotThere`.
     fn use_key(&self, token: &TokenRef, id: MaterialId, what: &Use) -> Result<Vec<u8>>;
+}
+
+impl TokenLabel {
+    /// By its looks: 32 hex digits.
+    pub fn may_be_ours(&self) -> bool {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        self.0.len() == 32 && self.0.bytes().all(hex)
+    }
 }
 
 impl std::fmt::Display for MaterialId {

@@ -50,6 +50,38 @@ const CRDS_EXAMPLE: &str = "Examples:
 
 Exit codes: 0 it went well; 1 a file cannot be written; 2 the flags are not right.";
 
+const LEDGER_EXAMPLE: &str = "Examples:
+  managed-hsm-operator ledger list
+  managed-hsm-operator ledger show 0123456789abcdef0123456789abcdef
+
+It asks the operator that runs, over a socket in the data folder; in a cluster that is
+  kubectl exec deploy/managed-hsm-operator -- managed-hsm-operator ledger list
+Where none runs it takes the Lease and the store itself; then give it the flags that `run` has.
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const LIST_EXAMPLE: &str = "Examples:
+  managed-hsm-operator ledger list
+  managed-hsm-operator ledger list -o json
+
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const SHOW_EXAMPLE: &str = "Example:
+  managed-hsm-operator ledger show 0123456789abcdef0123456789abcdef
+
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const ACCEPT_EXAMPLE: &str = "Example:
+  managed-hsm-operator ledger accept 0123456789abcdef0123456789abcdef --digest DIGEST
+
+Look at both with `ledger show` first: what the other one says is forgotten. It ends RecordDisagrees.
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const ABANDON_EXAMPLE: &str = "Example:
+  managed-hsm-operator ledger abandon 0123456789abcdef0123456789abcdef
+
+Only after the purge date, and only where the backend answers and the material is not there. It ends MaterialMissing.
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
 /// Soft-delete, recovery and purge protection for HSMs and keys that Kubernetes declares.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "managed-hsm-operator", version, after_help = EXIT_CODES, after_long_help = EXAMPLE, max_term_width = 100)]
@@ -70,6 +102,95 @@ pub enum Command {
     /// Print the definitions of the six kinds, as they are applied to a cluster
     #[command(after_long_help = CRDS_EXAMPLE)]
     Crds(CrdsArgs),
+    /// Look at the records beside the material, and decide what only a person can
+    #[command(subcommand, after_long_help = LEDGER_EXAMPLE)]
+    Ledger(LedgerCommand),
+}
+
+/// What is asked of the records.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// List all records, what is deleted without one, and material that no record explains
+    #[command(after_long_help = LIST_EXAMPLE)]
+    List(ShowArgs),
+    /// Show a whole record; where several disagree, each with its digest
+    #[command(after_long_help = SHOW_EXAMPLE)]
+    Show(OfOne<ShowArgs>),
+    /// Say which of different records holds, or that a record of an old store does
+    #[command(after_long_help = ACCEPT_EXAMPLE)]
+    Accept(AcceptArgs),
+    /// Give a deletion up whose material is lost for good: its name becomes free, its id stays barred, nothing is destroyed
+    #[command(after_long_help = ABANDON_EXAMPLE)]
+    Abandon(OfOne<WhereArgs>),
+}
+
+/// One record by its id, as `ledger list` shows it.
+#[derive(Args, Clone, Debug)]
+pub struct OfOne<T: Args> {
+    /// The record's id, 32 hex digits
+    #[arg(value_name = "ID", value_parser = id)]
+    pub id: String,
+    #[command(flatten)]
+    pub more: T,
+}
+
+/// Which of the records of one id.
+#[derive(Args, Clone, Debug)]
+pub struct AcceptArgs {
+    /// The record's id, 32 hex digits
+    #[arg(value_name = "ID", value_parser = id)]
+    pub id: String,
+    /// The digest of the one that is to hold, as `ledger show` names it
+    #[arg(long, env = "MHSM_DIGEST", value_name = "DIGEST")]
+    pub digest: String,
+    #[command(flatten)]
+    pub place: WhereArgs,
+}
+
+/// How something is shown.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// How it is shown
+    #[arg(
+        short,
+        long,
+        env = "MHSM_OUTPUT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = Output::Text
+    )]
+    pub output: Output,
+    #[command(flatten)]
+    pub place: WhereArgs,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Where the records are: the flags of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct WhereArgs {
+    #[command(
+        flatten,
+        next_help_heading = "The flags of `run`, of which a running operator needs --data-dir only"
+    )]
+    pub run: RunArgs,
+}
+
+fn id(text: &str) -> Result<String, String> {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() == 32 && text.bytes().all(hex) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "an id has 32 hex digits; take it from ledger list, or from the message that names it"
+            .to_owned(),
+    )
 }
 
 /// Where the definitions go.

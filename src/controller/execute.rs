@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::response::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -48,6 +48,9 @@ impl Effect {
             Self::OpenForDestruction(_) => "OpenForDestruction",
             Self::ReleaseToken(_) => "ReleaseToken",
             Self::WriteRecord { .. } => "WriteRecord",
+            Self::RestoreRecord { .. } => "RestoreRecord",
+            Self::ForgetRecord { .. } => "ForgetRecord",
+            Self::DeletePurge(_) => "DeletePurge",
             Self::CreateToken(_) => "CreateToken",
             Self::SealToken(_) => "SealToken",
             Self::UnsealToken(_) => "UnsealToken",
@@ -74,7 +77,7 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         }
         Effect::CreateProxy(spec) => run.create_proxy(spec).await,
         Effect::ShowProxy(at, status) => run.show(Watched::Proxy(lineage.kind), at, status).await,
-        Effect::DeleteProxy(at) => run.delete_proxy(at).await,
+        Effect::DeleteProxy(at) => run.delete(&run.cluster.proxies(lineage.kind), at).await,
         Effect::CreateObject(snapshot) => run.create_object(snapshot).await,
         Effect::RestoreOwners(at, managers) => run.restore_owners(at, managers).await,
         Effect::ShowHsm(at, status) => run.show(Watched::Object(Kind::Hsm), at, status).await,
@@ -95,6 +98,11 @@ pub async fn execute(context: &Context, seen: &Observed, effect: &Effect) -> Out
         Effect::WriteRecord { generation, record } => {
             run.write_record(seen, *generation, record).await
         }
+        Effect::RestoreRecord { generation, record } => {
+            run.restore_record(*generation, record).await
+        }
+        Effect::ForgetRecord { generation, id } => run.forget_record(*generation, id).await,
+        Effect::DeletePurge(at) => run.delete(&run.cluster.global(Watched::Purge), at).await,
         Effect::CreateToken(label) => run.create_token(label).await,
         Effect::SealToken(token) => {
             run.module(token.clone(), |module, token| module.seal_token(&token))
@@ -180,7 +188,7 @@ impl Run<'_> {
         )
     }
 
-    async fn delete_proxy(&self, at: &At) -> Outcome {
+    async fn delete(&self, api: &Api<DynamicObject>, at: &At) -> Outcome {
         let exact = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(at.uid.clone()),
@@ -188,13 +196,7 @@ impl Run<'_> {
             }),
             ..DeleteParams::default()
         };
-        settle(
-            Tried::Other,
-            self.cluster
-                .proxies(self.lineage.kind)
-                .delete(&at.name, &exact)
-                .await,
-        )
+        settle(Tried::Other, api.delete(&at.name, &exact).await)
     }
 
     /// The server makes its name, so that nobody can take it beforehand.
@@ -282,14 +284,27 @@ impl Run<'_> {
         {
             return Ok(Done::Raced);
         }
+        self.put(generation, record, |module, stored| module.write(&stored))
+            .await
+    }
+
+    async fn restore_record(&self, generation: u64, record: &Record) -> Outcome {
+        self.put(generation, record, |module, stored| module.restore(&stored))
+            .await
+    }
+
+    async fn put(
+        &self,
+        generation: u64,
+        record: &Record,
+        how: impl FnOnce(&dyn HsmBackend, Stored) -> Result<(), BackendError> + Send + 'static,
+    ) -> Outcome {
         let stored = Stored {
             id: record.id.0.clone(),
             generation,
             bytes: encoding::encode(record),
         };
-        let outcome = self
-            .module(stored, |module, stored| module.write(&stored))
-            .await?;
+        let outcome = self.module(stored, how).await?;
         if let Some(module) = self.context.backends.get(self.backend) {
             observe::read(
                 self.context,
@@ -324,6 +339,17 @@ impl Run<'_> {
             }
         })
         .await
+    }
+
+    async fn forget_record(&self, generation: u64, id: &RecordId) -> Outcome {
+        let name = id.0.clone();
+        let outcome = self
+            .module(name, move |module, id| module.forget(&id, generation))
+            .await?;
+        if matches!(outcome, Done::Yes) {
+            self.context.index.forget(id);
+        }
+        Ok(outcome)
     }
 
     /// A call on the backend's own threads.

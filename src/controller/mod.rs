@@ -5,9 +5,12 @@ pub mod convert;
 pub mod etcd;
 pub mod execute;
 pub mod index;
+pub mod ledger;
 mod loading;
 pub mod observe;
+pub mod orphans;
 pub mod queue;
+mod start;
 #[cfg(feature = "faults")]
 pub mod stops;
 pub mod tell;
@@ -18,7 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::backend::pool::Pool;
 use crate::backend::{BackendError, HsmBackend};
@@ -30,7 +32,10 @@ use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
 use cluster::{Cluster, Source};
 use execute::Done;
 use index::Index;
-use queue::{Backoff, Next, Queue, Reconcile, Waker};
+use queue::{Backoff, Next, Reconcile, Waker};
+#[cfg(feature = "faults")]
+pub use start::run_with_stops;
+pub use start::{answer, run};
 
 /// No protocol has more steps than this for one lineage: a pass that goes on longer is put back in the queue.
 const MOST_STEPS: usize = 1000;
@@ -291,101 +296,6 @@ pub struct Parts {
     pub queue: queue::Settings,
     /// Who tells Events.
     pub instance: String,
-}
-
-/// Reads the ledgers, fills the caches, and works until told to stop. Leads already; an error is final.
-pub async fn run(
-    parts: Parts,
-    ready: impl FnOnce(),
-    stop: CancellationToken,
-) -> Result<(), Failure> {
-    work(parts, Stops::default(), ready, stop).await
-}
-
-/// The same, stopped where a test says so.
-#[cfg(feature = "faults")]
-pub async fn run_with_stops(
-    parts: Parts,
-    stops: stops::Stops,
-    ready: impl FnOnce(),
-    stop: CancellationToken,
-) -> Result<(), Failure> {
-    work(parts, stops, ready, stop).await
-}
-
-async fn work(
-    parts: Parts,
-    #[cfg_attr(
-        not(feature = "faults"),
-        expect(unused_variables, reason = "nothing stops a release")
-    )]
-    stops: Stops,
-    ready: impl FnOnce(),
-    stop: CancellationToken,
-) -> Result<(), Failure> {
-    let queue = Queue::new(parts.queue, Arc::clone(&parts.metrics), rand::random::<f64>);
-    let (caches, watches) = watch::prepare();
-    let readers: Vec<_> = caches.values().cloned().collect();
-    let context = Arc::new(Context {
-        cluster: Cluster::new(parts.client.clone(), caches).with_writer(parts.writer),
-        backends: parts.backends,
-        pool: parts.pool,
-        index: Index::default(),
-        time: parts.time,
-        settings: parts.settings,
-        metrics: Arc::clone(&parts.metrics),
-        waker: queue.waker(),
-        teller: tell::Teller::new(parts.client.clone(), parts.instance, parts.metrics),
-        purge_slot: tokio::sync::Mutex::default(),
-        etcd: etcd::Etcd::default(),
-        loading: loading::Loading::default(),
-        counted: Mutex::default(),
-
-        #[cfg(feature = "faults")]
-        stops,
-    });
-    loading::begin(&context).await;
-    let mut tasks = tokio::task::JoinSet::new();
-    for (name, task) in watches.run(&parts.client, &context) {
-        tasks.spawn(async move {
-            task.await;
-            name
-        });
-    }
-    for (name, task) in looks(&context) {
-        tasks.spawn(async move {
-            task.await;
-            name
-        });
-    }
-    for reader in readers {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            filled = reader.wait_until_ready() => filled.map_err(|_| Failure::WatchEnded("a cache".to_owned()))?,
-        }
-    }
-    ready();
-    let work = queue.run(context, stop);
-    tokio::select! {
-        broken_off = work => {
-            // Not in good order: the Lease then runs out by itself, and nobody else opens the store before.
-            if broken_off == 0 { Ok(()) } else { Err(Failure::BrokenOff(broken_off)) }
-        }
-        Some(ended) = tasks.join_next() => Err(Failure::WatchEnded(ended.unwrap_or_else(|error| error.to_string()))),
-    }
-}
-
-/// What looks again and again beside the queue.
-fn looks(context: &Arc<Context>) -> Vec<(String, watch::Task)> {
-    let (ledgers, etcd) = (Arc::clone(context), Arc::clone(context));
-    vec![
-        (
-            "reading of the ledgers".to_owned(),
-            Box::pin(async move { loading::keep(&ledgers).await }),
-        ),
-        (
-            "look at etcd".to_owned(),
-            Box::pin(async move { etcd::keep(&etcd).await }),
-        ),
-    ]
+    /// What people ask of the records while it works.
+    pub wishes: ledger::Wishes,
 }

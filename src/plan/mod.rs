@@ -5,8 +5,11 @@ mod create;
 pub mod encoding;
 mod hold;
 pub mod ids;
+pub mod ledger;
+mod lost;
 mod material;
 pub mod observed;
+pub mod orphans;
 mod proxy;
 mod purge;
 mod recover;
@@ -296,9 +299,16 @@ fn with_its_hsm(o: &Observed, record: &Record) -> Move {
 
 /// No record holds the name.
 fn without_record(o: &Observed) -> Move {
-    match o.alive() {
-        Some(object) => create::begin(o, object),
-        None => seal::without_record(o),
+    let lost = lost::write_again(o);
+    if let Ok(Some(step)) = lost {
+        return act(step);
+    }
+    let its = |object: &Object| translate::had_material(object) && !translate::is_final(o, object);
+    match (&o.object, lost) {
+        (Some(object), Err(hold)) if its(object) => Err(hold),
+        (Some(object), _) if object.meta.deleted.is_none() => create::begin(o, object),
+        (Some(_), _) => seal::without_record(o),
+        (None, lost) => lost,
     }
 }
 

@@ -9,7 +9,7 @@ use super::observed::{Meta, Observed, ProxySpec};
 use crate::api;
 use crate::backend::{Algorithm, Handle, Mark, MaterialId, TokenLabel, TokenRef};
 use crate::softdelete::state::{EventPlace, event_place};
-use crate::softdelete::{Record, Refusal, arbiter};
+use crate::softdelete::{Record, RecordId, Refusal, arbiter};
 
 /// One step at most: after it the world is looked at again. Without a step everything is as it should be, or waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,18 @@ pub enum Effect {
         generation: u64,
         record: Box<Record>,
     },
+    /// A lost record again, where the id has none.
+    RestoreRecord {
+        generation: u64,
+        record: Box<Record>,
+    },
+    /// A tombstone whose history is over.
+    ForgetRecord {
+        generation: u64,
+        id: RecordId,
+    },
+    /// A finished Purge whose history is over.
+    DeletePurge(At),
     CreateToken(TokenLabel),
     SealToken(TokenRef),
     UnsealToken(TokenRef),

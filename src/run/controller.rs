@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Shared, backends};
+use tokio::sync::mpsc;
+
+use super::{Shared, backends, socket};
 use crate::backend::pool::Pool;
 use crate::config::Config;
+use crate::controller::ledger::{Asked, Wishes};
 use crate::controller::{self, Parts, queue};
 use crate::plan;
 use crate::softdelete::Uid;
@@ -30,16 +33,36 @@ pub(super) enum Failure {
 /// Works until told to stop.
 pub(super) async fn start(shared: Shared) -> Result<(), Failure> {
     shared.readiness.missing(PART);
-    let parts = parts(&shared).await?;
+    let (wishes, asked) = mpsc::channel(1);
+    let parts = parts(&shared, asked).await?;
     let readiness = shared.readiness.clone();
     let ready = move || {
         tracing::info!("the caches are filled: working");
         readiness.there(PART);
     };
-    Ok(controller::run(parts, ready, shared.stop.clone()).await?)
+    let work = controller::run(parts, ready, shared.stop.clone());
+    tokio::select! {
+        ended = work => Ok(ended?),
+        () = answer(&shared, wishes) => Ok(()),
+    }
 }
 
-async fn parts(shared: &Shared) -> Result<Parts, Failure> {
+/// What people ask of the records: without the socket everything else goes on.
+async fn answer(shared: &Shared, wishes: mpsc::Sender<Asked>) {
+    let folder = &shared.config.data_dir;
+    match socket::listen(folder) {
+        Ok(listener) => socket::serve(listener, wishes).await,
+        Err(error) => {
+            let path = socket::path(folder);
+            tracing::warn!(path = %path.display(), %error, "the socket for the ledger commands cannot be made, so they work only while no operator runs; make the data folder's path shorter, or its folder writable");
+            // Kept, so that nobody takes its end for the end of all questions.
+            let _wishes = wishes;
+            std::future::pending().await
+        }
+    }
+}
+
+pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Failure> {
     let Config {
         backends,
         undeletable,
@@ -89,6 +112,7 @@ async fn parts(shared: &Shared) -> Result<Parts, Failure> {
             ..queue::Settings::default()
         },
         instance: shared.identity.clone(),
+        wishes,
     })
 }
 

@@ -501,3 +501,43 @@ pub fn the_revision_never_falls(backend: &dyn HsmBackend) {
     backend.note_revision(seen + 5).unwrap();
     assert_eq!(backend.revision(), Ok(seen + 10));
 }
+
+pub fn a_lost_record_is_restored_only_where_there_is_none(backend: &dyn HsmBackend) {
+    let at = |generation, bytes: &[u8]| Stored {
+        id: new_id().to_string(),
+        generation,
+        bytes: bytes.to_vec(),
+    };
+    let lost = at(7, b"live");
+    assert_eq!(backend.restore(&lost), Ok(()));
+    assert_eq!(backend.restore(&lost), Ok(()), "the same again");
+    assert_eq!(backend.read(&lost.id), Ok(vec![lost.clone()]));
+    let other = Stored {
+        generation: 9,
+        ..lost.clone()
+    };
+    assert_eq!(backend.restore(&other), Err(BackendError::Superseded));
+    let next = Stored {
+        generation: 8,
+        ..lost.clone()
+    };
+    assert_eq!(backend.write(&next), Ok(()), "and it goes on from there");
+    assert_eq!(backend.restore(&lost), Err(BackendError::Superseded));
+    assert_eq!(backend.read(&lost.id), Ok(vec![next]));
+    assert_eq!(
+        backend.restore(&at(0, b"live")),
+        Err(BackendError::Superseded)
+    );
+}
+
+pub fn every_token_of_ours_is_listed(backend: &dyn HsmBackend) {
+    let (one, other) = (new_token(backend), new_token(backend));
+    backend.seal_token(&other).unwrap();
+    let listed = backend.tokens().unwrap();
+    assert!(listed.contains(&one.label) && listed.contains(&other.label));
+    backend
+        .create_token(&TokenLabel("somebodys".into()))
+        .unwrap();
+    let listed = backend.tokens().unwrap();
+    assert!(listed.iter().all(TokenLabel::may_be_ours), "{listed:?}");
+}

@@ -414,7 +414,10 @@ impl World {
             | Effect::ShowProxy(..)
             | Effect::ShowRecover(..)
             | Effect::ShowPurge(..) => self.show(lineage, effect),
-            Effect::WriteRecord { generation, record } => {
+            Effect::ForgetRecord { id, .. } => _ = self.ledger.remove(id),
+            Effect::DeletePurge(at) => _ = self.purges.remove(&at.name),
+            Effect::WriteRecord { generation, record }
+            | Effect::RestoreRecord { generation, record } => {
                 self.ledger
                     .insert(record.id.clone(), (*generation, (**record).clone()));
             }

@@ -13,11 +13,13 @@ use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::backend::pool::Pool;
 use managed_hsm_operator::clock::{Clock, Limits, Timekeeper};
 use managed_hsm_operator::controller::cluster::Watched;
+use managed_hsm_operator::controller::ledger::{Answer, Asked, Wish};
 use managed_hsm_operator::controller::{self, Parts, queue};
 use managed_hsm_operator::metrics::Metrics;
 use managed_hsm_operator::plan::Settings;
 use managed_hsm_operator::softdelete::Uid;
 use testplane::{Plane, eventually};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,7 @@ pub struct Operator {
     pub metrics: Arc<Metrics>,
     /// What it goes by: a test may compare it with a clock of its own.
     pub time: Arc<Timekeeper>,
+    wishes: mpsc::Sender<Asked>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -57,6 +60,15 @@ impl Operator {
         build.threads = 4;
         build.stops = stops.clone();
         build.start().await
+    }
+
+    /// Asks of the records, as a `ledger` command does.
+    pub async fn ask(&self, wish: Wish) -> Answer {
+        ask(&self.wishes, wish).await
+    }
+
+    pub fn wishes(&self) -> mpsc::Sender<Asked> {
+        self.wishes.clone()
     }
 
     /// Stops at once, wherever it is: what a crash leaves.
@@ -129,6 +141,7 @@ impl Build {
             asked.expect("the API server says what time it is");
         }
         let metrics = Arc::new(Metrics::new(|_| {}));
+        let (wishes, asked) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let parts = Parts {
             writer: self.client.clone(),
@@ -140,8 +153,9 @@ impl Build {
             metrics: Arc::clone(&metrics),
             queue: self.queue,
             instance: "test".into(),
+            wishes: asked,
         };
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let (ready, is_ready) = oneshot::channel();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let ready = move || _ = ready.send(());
@@ -156,10 +170,18 @@ impl Build {
             backend: self.backend,
             metrics,
             time,
+            wishes,
             stop,
             task,
         }
     }
+}
+
+/// Asks of the records, as a `ledger` command does.
+pub async fn ask(wishes: &mpsc::Sender<Asked>, wish: Wish) -> Answer {
+    let (answers, answer) = oneshot::channel();
+    wishes.send((wish, answers)).await.expect("it works");
+    answer.await.expect("it answers")
 }
 
 async fn cluster_id(client: &Client) -> Uid {

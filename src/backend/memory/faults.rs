@@ -10,10 +10,12 @@ pub enum Method {
     Records,
     Read,
     Write,
+    Restore,
     Forget,
     Revision,
     NoteRevision,
     Token,
+    Tokens,
     CreateToken,
     SealToken,
     UnsealToken,
@@ -30,14 +32,16 @@ pub enum Method {
 
 impl Method {
     /// All of them: tests that break every call in turn go through this.
-    pub const ALL: [Method; 19] = [
+    pub const ALL: [Method; 21] = [
         Method::Records,
         Method::Read,
         Method::Write,
+        Method::Restore,
         Method::Forget,
         Method::Revision,
         Method::NoteRevision,
         Method::Token,
+        Method::Tokens,
         Method::CreateToken,
         Method::SealToken,
         Method::UnsealToken,

@@ -118,6 +118,11 @@ impl MemoryBackend {
         self.shared().store.plant(record);
     }
 
+    /// Takes an id's records away, as a torn ledger does.
+    pub fn lose_record(&self, id: &str) {
+        self.shared().store.lose_record(id);
+    }
+
     /// Takes a token away with all in it, as a lost disk does.
     pub fn lose_token(&self, label: &TokenLabel) {
         self.shared().store.lose(label);
@@ -191,6 +196,12 @@ impl HsmBackend for MemoryBackend {
         })
     }
 
+    fn restore(&self, stored: &Stored) -> Result<()> {
+        self.call(Method::Restore, (&stored.id, stored.generation), |store| {
+            store.restore_record(stored)
+        })
+    }
+
     fn forget(&self, id: &str, generation: u64) -> Result<()> {
         self.call(Method::Forget, (id, generation), |store| {
             store.forget(id, generation)
@@ -210,6 +221,10 @@ impl HsmBackend for MemoryBackend {
 
     fn token(&self, label: &TokenLabel) -> Result<Option<TokenFacts>> {
         self.call(Method::Token, label, |store| Ok(store.token(label)))
+    }
+
+    fn tokens(&self) -> Result<Vec<TokenLabel>> {
+        self.call(Method::Tokens, (), |store| Ok(store.tokens()))
     }
 
     fn create_token(&self, label: &TokenLabel) -> Result<TokenFacts> {

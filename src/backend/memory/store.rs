@@ -133,6 +133,22 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn restore_record(&mut self, lost: &Stored) -> Result<()> {
+        match self.read(&lost.id).as_slice() {
+            [] if lost.generation > 0 => {
+                self.records.insert(lost.id.clone(), vec![lost.clone()]);
+                Ok(())
+            }
+            [there] if there == lost => Ok(()),
+            _ => Err(BackendError::Superseded),
+        }
+    }
+
+    pub(super) fn tokens(&self) -> Vec<TokenLabel> {
+        let labels = self.tokens.keys().cloned();
+        labels.filter(TokenLabel::may_be_ours).collect()
+    }
+
     pub(super) fn forget(&mut self, id: &str, generation: u64) -> Result<()> {
         if self.records.contains_key(id) && self.highest(id) != generation {
             return Err(BackendError::Superseded);
@@ -391,6 +407,10 @@ impl Store {
         let standing = self.records.entry(record.id.clone()).or_default();
         standing.retain(|it| it.generation == record.generation);
         standing.push(record);
+    }
+
+    pub(super) fn lose_record(&mut self, id: &str) {
+        self.records.remove(id);
     }
 
     pub(super) fn lose(&mut self, label: &TokenLabel) {

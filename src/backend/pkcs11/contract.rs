@@ -32,6 +32,10 @@ impl HsmBackend for Module {
         self.ledger.write(stored)
     }
 
+    fn restore(&self, stored: &Stored) -> Result<()> {
+        self.ledger.restore(stored)
+    }
+
     fn forget(&self, id: &str, generation: u64) -> Result<()> {
         self.ledger.forget(id, generation)
     }
@@ -49,6 +53,21 @@ impl HsmBackend for Module {
             Some((_, token)) => self.facts(&token).map(Some),
             None => Ok(None),
         }
+    }
+
+    fn tokens(&self) -> Result<Vec<TokenLabel>> {
+        let mut labels = Vec::new();
+        for slot in self.context.get_slots_with_token().map_err(translate)? {
+            if self.slots.is_retired(slot) {
+                continue;
+            }
+            let info = self.context.get_token_info(slot).map_err(translate)?;
+            labels.extend(
+                Some(TokenLabel(info.label().to_owned()))
+                    .filter(|label| info.token_initialized() && label.may_be_ours()),
+            );
+        }
+        Ok(labels)
     }
 
     fn create_token(&self, label: &TokenLabel) -> Result<TokenFacts> {

@@ -18,7 +18,7 @@ use crate::plan::observed::{
 use crate::plan::{self, Lineage, ids};
 use crate::softdelete::{Kind, Subject, Uid};
 use around::{keys, namesakes, purges, recovers};
-use stored::{Stored, stored};
+use stored::{Sought, Stored, stored};
 
 /// How often a look starts again because the ledger moved under it.
 const TRIES: usize = 5;
@@ -60,6 +60,7 @@ async fn attempt(
         object: uid(hint.as_ref()),
         proxy: text(proxy_hint.as_ref(), "/spec/origin/uid").map(Uid),
         hsm: uid(hsm_hint.as_ref()),
+        sought: Sought::by(lineage.kind, hint.as_ref(), proxy_hint.as_ref()),
         backend: backend_name(
             lineage,
             hint.as_ref(),
@@ -85,6 +86,11 @@ async fn attempt(
             .namespace(source, &lineage.namespace)
             .await?,
     };
+    let unrecorded = stored.records.iter().all(Held::is_final);
+    let by_now = Sought::by(lineage.kind, seen.object.as_ref(), seen.proxy.as_ref());
+    if source == Source::Live && unrecorded && by_now != named.sought {
+        return Ok(None);
+    }
     if answers && overlooked(context, lineage, &seen, &stored).await? {
         return Ok(None);
     }
@@ -142,7 +148,8 @@ async fn overlooked(
         let finalizers = object.metadata.finalizers.iter().flatten();
         finalizers.into_iter().any(|name| name == api::FINALIZER)
     };
-    let claims = seen.proxy.is_some() || seen.object.as_ref().is_some_and(ours);
+    let named = text(seen.object.as_ref(), "/status/hsmId").is_some();
+    let claims = named || seen.proxy.is_some() || seen.object.as_ref().is_some_and(ours);
     let known = stored.records.iter().any(|held| !held.is_final());
     match context.backends.get(&stored.backend) {
         Some(module) if claims && !known => {
@@ -189,6 +196,7 @@ struct Named<'a> {
     /// Of the object that the proxy stands for.
     proxy: Option<Uid>,
     hsm: Option<Uid>,
+    sought: Sought,
     backend: String,
 }
 

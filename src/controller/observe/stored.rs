@@ -1,16 +1,20 @@
 //! The backend's side of a look. Handles first, then the records at the source (G1).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Named;
+use kube::api::DynamicObject;
+
+use super::{Named, text};
 use crate::backend::{
-    Access, BackendError, Class, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenRef,
+    Access, BackendError, Class, Depth, HsmBackend, Mark, MaterialId, ObjectFacts, TokenLabel,
+    TokenRef,
 };
 use crate::controller::index::Entry;
 use crate::controller::{Context, Failure};
 use crate::plan::observed::{Held, KeyMaterial, Material, Reading};
 use crate::plan::{self, ids};
-use crate::softdelete::{Record, RecordId, RecordState, Subject};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
 
 /// What was looked at on the backend's side, and by which records.
 pub(super) struct Stored {
@@ -99,16 +103,23 @@ async fn answered(
     let before = entries.iter().map(|entry| &entry.held);
     let standing = standing(before.clone());
     let hsm_id = hsm_id(context, named, standing.as_ref().map(|(_, record)| record));
-    let hsm_before = match &hsm_id {
-        Some(id) => read(context, module, backend, id).await?.and_then(one),
+    let around = match &hsm_id {
+        Some(id) => read(context, module, backend, id).await?,
         None => None,
     };
+    let unread = |held: &Held| held.record().is_none();
+    let in_doubt = around.as_ref().is_some_and(unread) || before.clone().any(unread);
+    let hsm_before = around.and_then(one);
     let around = hsm_before.as_ref().map(|(_, record)| record);
-    let candidates = match &standing {
-        Some((_, record)) => vec![record.clone()],
-        None => ended(before, around),
+    let looked = match &standing {
+        _ if in_doubt => Looked::nothing(),
+        Some((_, record)) => first_found(context, module, vec![record.clone()], around).await?,
+        None if named.sought.is_lost(before.clone()) => Looked {
+            material: sought(context, module, &named.sought).await,
+            contents: None,
+        },
+        None => first_found(context, module, ended(before, around), around).await?,
     };
-    let looked = first_found(context, module, candidates, around).await?;
 
     let mut records = Vec::new();
     for entry in &entries {
@@ -169,6 +180,15 @@ struct Looked {
     contents: Option<Vec<ObjectFacts>>,
 }
 
+impl Looked {
+    fn nothing() -> Self {
+        Self {
+            material: Material::NotLooked,
+            contents: None,
+        }
+    }
+}
+
 /// Of the first of these records of which anything is there.
 async fn first_found(
     context: &Context,
@@ -176,12 +196,9 @@ async fn first_found(
     candidates: Vec<Record>,
     hsm: Option<&Record>,
 ) -> Result<Looked, Failure> {
-    let mut looked = Looked {
-        material: Material::NotLooked,
-        contents: None,
-    };
+    let mut looked = Looked::nothing();
     for record in &candidates {
-        looked.material = material(context, module, Some(record), hsm).await?;
+        looked.material = material(context, module, record, hsm).await?;
         looked.contents = contents(context, module, record, &looked.material).await?;
         let nothing = match &looked.material {
             Material::Token(found) => found.is_none(),
@@ -320,12 +337,9 @@ pub async fn read(
 async fn material(
     context: &Context,
     module: &Arc<dyn HsmBackend>,
-    record: Option<&Record>,
+    record: &Record,
     hsm: Option<&Record>,
 ) -> Result<Material, Failure> {
-    let Some(record) = record else {
-        return Ok(Material::NotLooked);
-    };
     match &record.subject {
         Subject::Hsm { .. } => {
             let label = ids::token_label(&record.id);
@@ -345,6 +359,96 @@ async fn material(
             }
             _ => Ok(Material::NoToken),
         },
+    }
+}
+
+/// What status and proxy name, where no record does: a token by its label, and of a key what is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sought {
+    tokens: BTreeSet<TokenLabel>,
+    /// None: of an HSM.
+    versions: Option<Vec<MaterialId>>,
+}
+
+impl Sought {
+    pub(super) fn by(
+        kind: Kind,
+        object: Option<&DynamicObject>,
+        proxy: Option<&DynamicObject>,
+    ) -> Self {
+        let tokens = [text(object, "/status/hsmId"), text(proxy, "/spec/hsmId")];
+        let versions = || {
+            let all = [
+                list_of(object, "/status/versions"),
+                list_of(proxy, "/spec/versions"),
+            ];
+            let ids = all.iter().flat_map(|all| all.iter());
+            ids.filter_map(|version| version["materialId"].as_str())
+                .filter_map(|id| ids::backend_id(&id.into()))
+                .collect()
+        };
+        Self {
+            tokens: tokens.into_iter().flatten().map(TokenLabel).collect(),
+            versions: (kind == Kind::Key).then(versions),
+        }
+    }
+}
+
+impl Sought {
+    /// Something is named that no record of the lineage speaks of.
+    fn is_lost<'a>(&self, records: impl Iterator<Item = &'a Held> + Clone) -> bool {
+        let of_record = |token: &TokenLabel| {
+            let mut all = records.clone();
+            all.any(|held| held.id.0 == token.0)
+        };
+        let of_version = |id: &MaterialId| {
+            let mut all = records.clone().filter_map(Held::record);
+            all.any(|record| material_ids(record).contains(id))
+        };
+        match &self.versions {
+            None => self.tokens.iter().any(|token| !of_record(token)),
+            Some(versions) if versions.is_empty() => !self.tokens.is_empty(),
+            Some(versions) => versions.iter().any(|id| !of_version(id)),
+        }
+    }
+}
+
+fn list_of(of: Option<&DynamicObject>, path: &str) -> Vec<serde_json::Value> {
+    of.and_then(|found| found.data.pointer(path))
+        .and_then(|value| value.as_array())
+        .cloned()
+        .unwrap_or_default()
+}
+
+async fn sought(context: &Context, module: &Arc<dyn HsmBackend>, wanted: &Sought) -> Material {
+    let mut labels = wanted.tokens.iter();
+    let (Some(label), None) = (labels.next().cloned(), labels.next()) else {
+        return if wanted.tokens.is_empty() {
+            Material::NotLooked
+        } else {
+            Material::Unavailable("status and proxy name different tokens".to_owned())
+        };
+    };
+    let versions = wanted.versions.clone();
+    let seen = context.pool.run(Arc::clone(module), move |module| {
+        let facts = module.token(&label)?;
+        let (Some(ids), Some(facts)) = (versions, &facts) else {
+            return Ok(Material::Token(facts));
+        };
+        let token = TokenRef {
+            label: facts.label.clone(),
+            serial: facts.serial.clone(),
+        };
+        Ok(Material::Objects(module.objects(
+            &token,
+            &ids,
+            Depth::Proof,
+        )?))
+    });
+    match (seen.await, &wanted.versions) {
+        (Ok(Material::Token(None)), Some(_)) => Material::NoToken,
+        (Ok(seen), _) => seen,
+        (Err(error), _) => unavailable(error),
     }
 }
 

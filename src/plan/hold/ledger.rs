@@ -174,9 +174,9 @@ pub fn no_material_seen(o: &Observed, material: &Material) -> Hold {
             backend: o.backend.clone(),
         }),
         Material::Sealed => hsm_not_open(o).err().unwrap_or_else(|| unavailable(o)),
-        Material::NoToken | Material::Token(_) | Material::Objects(_) | Material::NotLooked => {
-            missing(o)
-        }
+        // Nothing is looked at while a record that leads to it is in doubt.
+        Material::NotLooked => record_disagrees(o, "the record of its HSM is in doubt"),
+        Material::NoToken | Material::Token(_) | Material::Objects(_) => missing(o),
     }
 }
 

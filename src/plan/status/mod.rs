@@ -15,6 +15,7 @@ use crate::api::conditions::{
 };
 use crate::api::{self, Condition, ConditionState, ConditionStatus, ProxyStatus, RecoverStatus};
 use crate::plan::hold;
+use crate::plan::lost;
 use crate::plan::observed::{
     Body, Held, KeyOfHsm, Material, NearProxy, Object, Observed, Proxy, ProxySpec, Purge, Recover,
 };

@@ -61,7 +61,7 @@ pub fn proxy(
 
 /// What is kept can be recovered, unless its material is not there.
 fn kept(o: &Observed, found: &Proxy) -> Word {
-    match hold::kept_material(o, found) {
+    match lost::kept(o, found) {
         Ok(()) => Word::ready("It is kept, and can be recovered."),
         Err(hold) => Word::held(&hold),
     }
