@@ -59,8 +59,8 @@ impl Etcd {
         self.asked.notify_one();
     }
 
-    /// A ledger remembers this one.
-    pub fn remembered(&self, revision: u64) {
+    /// A ledger remembers this one, or a watch has just heard it.
+    pub fn known_of(&self, revision: u64) {
         let mut known = self.known();
         known.highest = known.highest.max(revision);
     }
@@ -174,15 +174,15 @@ mod tests {
         assert_eq!(etcd.put_back(), Some(at(4)));
 
         let next = Etcd::default();
-        next.remembered(130);
-        next.remembered(7);
+        next.known_of(130);
+        next.known_of(7);
         assert!(look(&next, 129, at(5)), "another process, by the ledger");
     }
 
     #[test]
     fn one_backup_that_is_put_back_is_found_once_and_the_next_one_again() {
         let etcd = Etcd::default();
-        etcd.remembered(1000);
+        etcd.known_of(1000);
         assert!(look(&etcd, 500, at(1)));
         assert!(!look(&etcd, 501, at(2)) && !look(&etcd, 600, at(3)));
         assert_eq!(etcd.put_back(), Some(at(1)));

@@ -72,7 +72,7 @@ async fn read_one(context: &Context, backend: &str) -> Result<(), Failure> {
         .pool
         .run(module.clone(), |module| module.revision())
         .await?;
-    context.etcd.remembered(revision);
+    context.etcd.known_of(revision);
     etcd::look(context).await?;
     Ok(())
 }

@@ -70,7 +70,13 @@ fn watch(
                     watcher::Event::Apply(found)
                     | watcher::Event::InitApply(found)
                     | watcher::Event::Delete(found),
-                ) => wake(&context, of, &found),
+                ) => {
+                    let version = found.metadata.resource_version.as_deref();
+                    if let Some(version) = version.and_then(|version| version.parse().ok()) {
+                        context.etcd.known_of(version);
+                    }
+                    wake(&context, of, &found);
+                }
                 Ok(watcher::Event::InitDone) => {}
                 Ok(watcher::Event::Init) => context.etcd.ask(),
                 Err(error) => {

@@ -84,8 +84,8 @@ async fn answered(
     mut entries: Vec<Entry>,
     again: bool,
 ) -> Result<Option<Stored>, Failure> {
-    if again {
-        // What memory has may be gone from the ledger: a store that was lost, or put back.
+    // What memory has may be gone from the ledger: a store that was lost, or put back.
+    if again || entries.iter().all(|entry| entry.held.is_final()) {
         entries = at_the_source(context, module, entries).await?;
     }
     if let Some(own) = named.object.as_ref().map(ids::record_id)

@@ -1,76 +1,14 @@
-//! Clusters and stores that were put back, rebuilt, or are away at the start: each on a plane of its own.
-
-mod operator;
+//! Clusters that were put back or rebuilt, and stores that are away at the start.
 
 use std::time::Duration;
 
-use kube::api::DynamicObject;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::backend::{BackendError, HsmBackend};
 use managed_hsm_operator::controller::cluster::Watched;
-use managed_hsm_operator::softdelete::Kind;
-use operator::{Build, Operator, gone, until};
-use testplane::{Options, Plane, borrow, eventually};
+use testplane::{Options, borrow, eventually};
 
-const HSM: Watched = Watched::Object(Kind::Hsm);
-const KEY: Watched = Watched::Object(Kind::Key);
-const HSM_PROXY: Watched = Watched::Proxy(Kind::Hsm);
-const KEY_PROXY: Watched = Watched::Proxy(Kind::Key);
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn document(ns: &str, kind: &str, name: &str, spec: &str) -> String {
-    format!(
-        "---\napiVersion: managedhsm.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {ns}}}\nspec: {spec}\n"
-    )
-}
-
-fn safe_and_key(ns: &str) -> String {
-    let key = "{hsm: safe, keyType: EC, curve: P-256}";
-    document(ns, "ManagedHsm", "safe", "{retentionDays: 30}")
-        + &document(ns, "HsmKey", "signing", key)
-}
-
-async fn apply(plane: &Plane, yaml: &str) {
-    plane.kubectl(&["apply", "-f", "-"], yaml).await.ok();
-}
-
-async fn delete(plane: &Plane, ns: &str, what: &str) {
-    plane.kubectl(&["delete", "-n", ns, what], "").await.ok();
-}
-
-async fn ready(plane: &Plane, ns: &str, of: Watched, name: &str) -> DynamicObject {
-    until(plane, of, Some(ns), name, "Ready", "True", "").await
-}
-
-fn uid(of: &DynamicObject) -> String {
-    of.metadata.uid.clone().expect("a uid")
-}
-
-fn versions(of: &DynamicObject) -> serde_json::Value {
-    of.data["status"]["versions"].clone()
-}
-
-async fn recovered(plane: &Plane, ns: &str, kind: &str, name: &str, spec: &str) {
-    let recover = format!("back-{name}");
-    let spec = format!("{{kind: {kind}, name: {name}, {spec}}}");
-    apply(plane, &document(ns, "Recover", &recover, &spec)).await;
-    let of = Watched::Recover;
-    until(plane, of, Some(ns), &recover, "Complete", "True", "").await;
-}
-
-/// How often the operator found that etcd was put back.
-async fn found(operator: &Operator, often: impl Fn(u32) -> bool) {
-    eventually("etcd was put back, and it is seen", PATIENCE, async || {
-        let text = operator.metrics.text();
-        let mut lines = text.lines();
-        let count = lines.find_map(|line| line.strip_prefix("managedhsm_etcd_put_back_total "));
-        match count.and_then(|count| count.parse().ok()) {
-            Some(count) if often(count) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-}
+use crate::acts::*;
+use crate::operator::{self, Build, Operator, gone, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sd23_an_etcd_that_was_put_back_is_seen_and_what_it_forgot_is_known_by_the_record() {
@@ -84,6 +22,7 @@ async fn sd23_an_etcd_that_was_put_back_is_seen_and_what_it_forgot_is_known_by_t
     let proxy = format!("{ns}.signing");
     until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
 
+    time_passes(&plane, &ns).await;
     plane.restore_etcd(&copy).expect("put back");
     found(&operator, |count| count > 0).await;
     // The object is there again, the proxy is not; the record says deleted, and decides.
@@ -134,10 +73,13 @@ async fn sd23_a_purge_that_an_old_etcd_brings_back_has_to_be_asked_again() {
     .await;
     let copy = plane.copy_etcd().expect("a copy");
     delete(&plane, &ns, "purge/by-anna").await;
+    time_passes(&plane, &ns).await;
 
     plane.restore_etcd(&copy).expect("put back");
     found(&operator, |count| count > 0).await;
     until(&plane, of, None, "by-anna", "Failed", "True", "Expired").await;
+    // Dates have whole seconds: what was made in that very second may be of before.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     ask("by-bert", "bert").await;
     until(
         &plane,
