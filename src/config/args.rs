@@ -179,7 +179,7 @@ pub struct WhereArgs {
         flatten,
         next_help_heading = "The flags of `run`, of which a running operator needs --data-dir only"
     )]
-    pub run: RunArgs,
+    pub run: Box<RunArgs>,
 }
 
 fn id(text: &str) -> Result<String, String> {

@@ -30,7 +30,7 @@ pub fn run(command: LedgerCommand) -> Result<u8, Failure> {
     }
 }
 
-fn wish(command: LedgerCommand) -> (Wish, Output, RunArgs) {
+fn wish(command: LedgerCommand) -> (Wish, Output, Box<RunArgs>) {
     match command {
         LedgerCommand::List(args) => (Wish::List, args.output, args.place.run),
         LedgerCommand::Show(args) => {
@@ -47,9 +47,9 @@ fn wish(command: LedgerCommand) -> (Wish, Output, RunArgs) {
     }
 }
 
-fn asked(wish: Wish, flags: RunArgs) -> Result<Answer, Failure> {
+fn asked(wish: Wish, flags: Box<RunArgs>) -> Result<Answer, Failure> {
     let failed = |error: &dyn std::error::Error| (FAILED, error.to_string());
-    let config = config(flags)?;
+    let config = config(*flags)?;
     // Where no operator runs the PINs are in this process's memory.
     pkcs11::harden().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(&error))?;

@@ -118,7 +118,7 @@ mod tests {
         let label = TokenLabel("hsm".into());
         let of = |state| record("hsm", state, Subject::Hsm { token: None });
         let is = |records: &[Record]| tokens(std::slice::from_ref(&label), records);
-        assert_eq!(is(&[]), [label.clone()]);
+        assert_eq!(is(&[]), std::slice::from_ref(&label));
         for state in RecordState::ALL {
             let gone = matches!(state, RecordState::Tombstone | RecordState::Abandoned);
             assert_eq!(is(&[of(state)]).len(), usize::from(gone), "{state:?}");

@@ -141,6 +141,8 @@ impl Effect {
     pub fn is_on_backend(&self) -> bool {
         match self {
             Self::WriteRecord { .. }
+            | Self::RestoreRecord { .. }
+            | Self::ForgetRecord { .. }
             | Self::CreateToken(_)
             | Self::SealToken(_)
             | Self::UnsealToken(_)
@@ -161,7 +163,8 @@ impl Effect {
             | Self::ShowKey(..)
             | Self::ShowRecover(..)
             | Self::ShowPurge(..)
-            | Self::CreateReceipt(_) => false,
+            | Self::CreateReceipt(_)
+            | Self::DeletePurge(_) => false,
         }
     }
 }
