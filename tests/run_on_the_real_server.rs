@@ -332,3 +332,101 @@ async fn the_executable_makes_a_key_ready_on_its_own_store_and_knows_it_after_a_
     next.signal(Signal::TERM);
     assert_eq!(next.exit().await.code(), Some(0), "{}", next.log());
 }
+
+/// One `ledger` command of the executable, on that store.
+async fn ledger(plane: &Plane, store: &std::path::Path, words: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
+        .arg("ledger")
+        .args(words)
+        .args(&TIMES)
+        .env("MHSM_DATA_DIR", store)
+        .env("KUBECONFIG", plane.kubeconfig())
+        .env_remove("RUST_LOG")
+        .output()
+        .await
+        .expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let code = output.status.code().unwrap_or(-1);
+    (code, text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger_commands_ask_the_operator_that_runs_and_look_themselves_where_none_does() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let plane = borrow(Options::default()).await;
+    let store = tempfile::tempdir().expect("a folder");
+    let flags = [
+        &TIMES[..],
+        &["--data-dir", store.path().to_str().expect("UTF-8")],
+    ]
+    .concat();
+    let mut operator = Operator::start(plane.kubeconfig(), &flags);
+    plane
+        .kubectl(&["apply", "--filename", "-"], VAULT)
+        .await
+        .ok();
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        "managedhsm/vault",
+        "hsmkey/signing",
+    ];
+    plane.kubectl(&ready, "").await.ok();
+    let socket = store.path().join("operator.sock");
+    let mode = std::fs::metadata(&socket)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let (code, table, said) = ledger(&plane, store.path(), &["list"]).await;
+    assert_eq!(code, 0, "{said}");
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(
+        lines[0].starts_with("ID ") && lines[0].ends_with("PURGE AT"),
+        "{table}"
+    );
+    assert!(
+        lines[1].contains("HsmKey") && lines[1].contains("signing") && lines[1].contains("live"),
+        "{table}"
+    );
+    let id = lines[1]
+        .split_whitespace()
+        .next()
+        .expect("an id")
+        .to_owned();
+    let (_, json, _) = ledger(&plane, store.path(), &["list", "-o", "json"]).await;
+    let rows: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(rows[0]["id"], id.as_str());
+    let (code, whole, said) = ledger(&plane, store.path(), &["show", &id]).await;
+    assert_eq!(code, 0, "{said}");
+    for part in [
+        "digest:",
+        "state: live",
+        "type: EC P-256",
+        "namespace: default",
+    ] {
+        assert!(whole.contains(part), "{part} in {whole}");
+    }
+    let (code, _, said) = ledger(&plane, store.path(), &["abandon", &id]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("delete the object first"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+
+    // Another store's command finds the leader's Lease, and says where to ask.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let (code, _, said) = ledger(&plane, elsewhere.path(), &["list"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("another one leads by the Lease default/managed-hsm-operator"),
+        "{said}"
+    );
+
+    operator.signal(Signal::TERM);
+    assert_eq!(operator.exit().await.code(), Some(0), "{}", operator.log());
+    let (code, alone, said) = ledger(&plane, store.path(), &["list"]).await;
+    assert_eq!((code, alone.as_str()), (0, table.as_str()), "{said}");
+    assert_eq!(holder(&plane).await, None, "the Lease is given back");
+}
