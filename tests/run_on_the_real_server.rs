@@ -338,7 +338,7 @@ async fn ledger(plane: &Plane, store: &std::path::Path, words: &[&str]) -> (i32,
     let output = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
         .arg("ledger")
         .args(words)
-        .args(&TIMES)
+        .args(TIMES)
         .env("MHSM_DATA_DIR", store)
         .env("KUBECONFIG", plane.kubeconfig())
         .env_remove("RUST_LOG")
