@@ -88,11 +88,12 @@ async fn stored(
     for (backend, module) in &context.backends {
         let name = id.0.clone();
         let module: Arc<dyn HsmBackend> = Arc::clone(module);
+        let begun = context.index.begin_read();
         let found = context
             .pool
             .run(module, move |module| module.read(&name))
             .await?;
-        context.index.note(backend, id, &found);
+        context.index.note(begun, backend, id, &found);
         if !found.is_empty() {
             return Ok(Some((backend.clone(), found)));
         }
