@@ -10,6 +10,7 @@ mod loading;
 pub mod observe;
 pub mod orphans;
 pub mod queue;
+mod refusals;
 mod start;
 #[cfg(feature = "faults")]
 pub mod stops;
@@ -26,7 +27,6 @@ use crate::backend::pool::Pool;
 use crate::backend::{BackendError, HsmBackend};
 use crate::clock::Timekeeper;
 use crate::metrics::Metrics;
-use crate::plan::observed::Refused;
 use crate::plan::{self, Lineage, Settings};
 use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
 use cluster::{Cluster, Source};
@@ -71,6 +71,7 @@ pub struct Context {
     loading: loading::Loading,
     /// When each HSM's keys were last, or will next be, counted.
     counted: Mutex<HashMap<Lineage, Instant>>,
+    refusals: refusals::Refusals,
 
     #[cfg(feature = "faults")]
     stops: Stops,
@@ -221,7 +222,7 @@ impl Context {
         if hint.step.is_none() {
             return Ok(next(hint.wake));
         }
-        let mut refused: Option<Refused> = None;
+        let mut refused = self.refusals.of(lineage, crate::clock::instant());
         for _ in 0..MOST_STEPS {
             let mut seen = observe::look(self, lineage, Source::Live).await?;
             seen.refused.clone_from(&refused);
@@ -233,7 +234,10 @@ impl Context {
                 Done::Yes => {}
                 // Whoever was faster is told to our caches in a moment.
                 Done::Raced => tokio::time::sleep(AFTER_A_RACE).await,
-                Done::Refused(why) => refused = Some(why),
+                Done::Refused(why) => {
+                    self.refusals.note(lineage, &why, crate::clock::instant());
+                    refused = Some(why);
+                }
             }
         }
         Ok(Next::Again(Duration::ZERO))

@@ -96,6 +96,7 @@ async fn begin(
         etcd: etcd::Etcd::default(),
         loading: loading::Loading::default(),
         counted: Mutex::default(),
+        refusals: super::refusals::Refusals::default(),
 
         #[cfg(feature = "faults")]
         stops,

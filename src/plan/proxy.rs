@@ -5,6 +5,7 @@ use super::observed::{Body, Held, Object, Observed, Proxy, ProxySpec, Tried};
 use super::status;
 use super::step::{At, Effect, Hold, Move, Step, Tell, act, place};
 use super::translate;
+use crate::api::conditions;
 use crate::api::{self, DeletedHsmKeySpec, DeletedManagedHsmSpec, DeletedVersion, ProxyStatus};
 use crate::softdelete::record::Version;
 use crate::softdelete::retention::{self, DeletionFacts};
@@ -235,14 +236,22 @@ pub fn show_generation(o: &Observed, found: &Proxy, held: &Held) -> Move {
     )))
 }
 
-/// While nothing was unsealed the proxy goes back to retained: it shows what holds now, and its purge is announced anew.
+/// While nothing was unsealed the proxy goes back to retained: it shows what holds now. Its HSM may have been deleted meanwhile: then its
+/// purge is announced anew.
 pub fn retained_again(o: &Observed, found: &Proxy) -> Step {
     let held = o.standing().map(|(held, _)| held);
-    let status = status::not_announced(ProxyStatus {
+    let mut retained = ProxyStatus {
         phase: None,
         recovering: None,
         ..status::proxy(o, found, held, None)
-    });
+    };
+    // Whether its purge is held is judged, and told, once it is retained.
+    let shown = conditions::get(&found.status.conditions, conditions::PURGE_HELD);
+    retained.conditions.extend(shown.cloned());
+    let status = match hold::hsm_not_open(o) {
+        Ok(()) => retained,
+        Err(_) => status::not_announced(retained),
+    };
     Step::quiet(Effect::ShowProxy(At::of(&found.meta), Box::new(status)))
 }
 

@@ -47,7 +47,15 @@ async fn sd20_a_quota_in_the_way_makes_the_recover_wait_and_the_proxy_stays_reta
     let (_, _, sentence) = condition(&waits, "Ready").expect("told");
     assert!(sentence.contains("exceeded quota"), "{sentence}");
     assert_eq!(condition(&waits, "Failed"), None);
-    scene.retained(KEY_PROXY, "signing").await;
+    // It is tried again only now and then: going back is no reason for the next try.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = scene.retained(KEY_PROXY, "signing").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let after = scene.retained(KEY_PROXY, "signing").await;
+    assert_eq!(
+        after.metadata.resource_version,
+        before.metadata.resource_version
+    );
     scene
         .kubectl(&["delete", "resourcequota", "none"], "")
         .await
