@@ -253,11 +253,11 @@ fn act(world: &mut World, kind: Kind, act: Act) -> Result<(), String> {
             world.tokens.clear();
             if act == Act::HsmAnew {
                 world.settle()?;
-                create(world, &hsm(), "prod-3", |_| ())?;
                 if world.objects.contains_key(&of) {
                     delete(world, &of)?;
                     world.settle()?;
                 }
+                create(world, &hsm(), "prod-3", |_| ())?;
                 create(world, &of, &format!("{}-3", of.name), |_| ())?;
             }
         }

@@ -120,7 +120,7 @@ impl Row {
             State::Recovering => return self.half_recovered().await,
             State::MaterialMissing => self.lose().await,
             State::WaitingForHsm | State::WaitingForDeletedHsm => {}
-            State::Destroying => unreachable!("no purge is carried out yet"),
+            State::Destroying => return self.half_purged().await,
         }
         self.is_as_in(self.state, Act::Nothing, Ok(())).await;
     }
@@ -136,7 +136,28 @@ impl Row {
         let named = Which::Named("ShowProxy", shown.count() + 2);
         let stop = self.stage.stops.stop(&of, When::After, named);
         self.recover(kind, &self.uid_now(kind).await, "None").await;
-        stop.reached().await;
+        self.reached(&stop).await;
+        *self.paused.lock().expect("no test panics in here") = Some(stop);
+    }
+
+    /// The operator stands where the record says *destroying* and nothing is destroyed yet.
+    async fn half_purged(&self) {
+        let (kind, of) = (self.kind, self.lineage(self.kind));
+        self.deleted(kind).await;
+        self.is_as_in(State::Retained, Act::Nothing, Ok(())).await;
+        let first = match kind {
+            Kind::Hsm => "OpenForDestruction",
+            Kind::Key => "Destroy",
+        };
+        let seen = self.stage.stops.seen(&of);
+        let done = seen.iter().filter(|seen| seen.effect == first).count();
+        let destroys = Which::Named(first, done + 1);
+        let stop = self.stage.stops.stop(&of, When::Before, destroys);
+        let uid = self.uid_now(kind).await;
+        // Not the act's own Purge.
+        self.ask_purge(&format!("first-{}", self.ns), kind, &uid)
+            .await;
+        self.reached(&stop).await;
         *self.paused.lock().expect("no test panics in here") = Some(stop);
     }
 
@@ -188,9 +209,9 @@ impl Row {
                 let asked = namespaces.delete(&self.ns, &DeleteParams::default()).await;
                 asked.expect("the namespace goes");
             }
-            Act::HsmGone | Act::HsmAnew | Act::RetentionOver => {
-                unreachable!("no purge is carried out yet")
-            }
+            Act::HsmGone | Act::HsmAnew => return self.without_hsm().await,
+            // The days pass by themselves.
+            Act::RetentionOver => self.go_on(),
         }
         Ok(())
     }
@@ -213,6 +234,29 @@ impl Row {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The HSM is purged with all that is in it; then, where the act says so, both are made anew.
+    async fn without_hsm(&self) -> Done {
+        let uid = self.uid_now(Kind::Hsm).await;
+        if self.delete(Kind::Hsm).await.is_ok() {
+            self.kept(Kind::Hsm).await;
+        }
+        self.go_on();
+        if self.state != State::WaitingForHsm {
+            let purge = format!("away-{}", self.ns);
+            self.ask_purge(&purge, Kind::Hsm, &uid).await;
+            self.complete(&purge).await;
+        }
+        self.is_as_in(self.state, Act::HsmGone, Ok(())).await;
+        if self.act == Act::HsmGone {
+            return Ok(());
+        }
+        if self.delete(Kind::Key).await.is_ok() {
+            self.settled_after_delete().await;
+        }
+        self.create(Kind::Hsm, HSM, "3", json!({})).await?;
+        self.create(Kind::Key, KEY, "3", json!({})).await
     }
 
     // ---- what people do ----
@@ -260,14 +304,13 @@ impl Row {
     }
 
     async fn purge(&self, kind: Kind, uid: &str) {
-        let (proxy, name) = (
-            proxy_name(&self.ns, rows::name(kind)),
-            self.purge_name(kind),
-        );
+        self.ask_purge(&self.purge_name(kind), kind, uid).await;
+    }
+
+    async fn ask_purge(&self, name: &str, kind: Kind, uid: &str) {
+        let proxy = proxy_name(&self.ns, rows::name(kind));
         let spec = json!({"kind": kind.proxy(), "name": proxy, "uid": uid, "requestedBy": "ann"});
-        let asked = self
-            .post(Watched::Purge, &name, json!({"spec": spec}))
-            .await;
+        let asked = self.post(Watched::Purge, name, json!({"spec": spec})).await;
         asked.expect("the Purge is taken");
     }
 

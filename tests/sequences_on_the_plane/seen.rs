@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::api::DynamicObject;
 use managed_hsm_operator::backend::HsmBackend;
 use managed_hsm_operator::controller::cluster::{Source, Watched};
+use managed_hsm_operator::controller::stops::Stop;
 use managed_hsm_operator::plan::{Lineage, encoding};
 use managed_hsm_operator::softdelete::{Kind, Record};
 use serde_json::Value;
@@ -61,6 +62,42 @@ impl Row {
         .await;
     }
 
+    pub(super) async fn reached(&self, stop: &Stop) {
+        let reached = tokio::time::timeout(PATIENCE, stop.reached()).await;
+        let seen = self.stage.stops.seen(&self.lineage(self.kind));
+        assert!(reached.is_ok(), "{}: nobody stands: {seen:?}", self.title());
+    }
+
+    pub(super) async fn complete(&self, purge: &str) {
+        self.until(&format!("{purge} is complete"), async || {
+            let found = self.found(Source::Cache, Watched::Purge, purge).await;
+            let complete = found
+                .as_ref()
+                .and_then(|found| condition(found, "Complete"));
+            match complete {
+                Some((is, _, _)) if is == "True" => Ok(()),
+                _ => Err(format!("{:?}", found.map(|found| found.data))),
+            }
+        })
+        .await;
+    }
+
+    /// The key is gone, unless somebody else's finalizer keeps it.
+    pub(super) async fn settled_after_delete(&self) {
+        let of = self.lineage(Kind::Key);
+        self.until("the key goes", async || {
+            let ours = |found: &DynamicObject| {
+                let mut all = found.metadata.finalizers.iter().flatten();
+                all.any(|finalizer| finalizer.starts_with("managedhsm.dev/"))
+            };
+            match self.object(Source::Cache, &of).await {
+                Some(found) if ours(&found) => Err(format!("{:?}", found.data)),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
     pub(super) async fn is_as_in(&self, state: State, act: Act, answer: Done) {
         let what = format!("it is as in the row {}: {}", state.said(), act.said());
         self.until(&what, async || {
@@ -96,11 +133,14 @@ impl Row {
             is.told = no.said().into();
         }
         let mut should = self.stage.table.row(self.kind, state, act);
-        if act == Act::DeleteNamespace {
-            // Whether the key or its HSM goes first is the namespace controller's choice; *sealing* reads as *deleted*.
-            for cells in [&mut is, &mut should] {
-                cells.record = cells.record.replace("sealing", "deleted");
-            }
+        // Where two go at once either may be first, and what is left reads the same: a key before its HSM in a namespace, a key's own end before its HSM's.
+        let alike = match act {
+            Act::DeleteNamespace => ("sealing", "deleted"),
+            Act::PurgeHsm | Act::HsmGone | Act::HsmAnew => ("destroying", "tombstone"),
+            _ => ("deleted", "deleted"),
+        };
+        for cells in [&mut is, &mut should] {
+            cells.record = cells.record.replace(alike.0, alike.1);
         }
         if is == should {
             Ok(())
