@@ -1,4 +1,4 @@
-//! A storm: many make, delete and recover HSMs and keys at once, while the operator's process dies again and again, wherever it is,
+//! A storm: many make, delete, recover and purge HSMs and keys at once, while the operator's process dies again and again, wherever it is,
 //! and is started again. Afterwards everything is where it should be: nothing lost, nothing double, nothing early.
 //!
 //! STORM_SEED repeats what was done, though not when; STORM_KILLS says how often the process dies.
@@ -30,6 +30,9 @@ use user::User;
 /// In `make test`; `make storm` has a hundred.
 const KILLS: u32 = 30;
 
+/// A day of three seconds: the shortest retention ends within the storm, the usual one does not.
+const FLAGS: [&str; 4] = ["--day-length", "3s", "--purge-rate", "1000000"];
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -43,7 +46,7 @@ fn rage(
     free_lease: impl Fn(),
 ) -> Process {
     let mut chance = weather.chance("kills");
-    let mut process = Process::start(plane, store, &[]);
+    let mut process = Process::start(plane, store, &FLAGS);
     let mut idle = 0;
     for _ in 0..kills {
         if weather.is_over() {
@@ -58,7 +61,7 @@ fn rage(
         process.kill();
         // It is dead for certain, so that nobody has to wait for its Lease to run out.
         free_lease();
-        process = Process::start(plane, store, &[]);
+        process = Process::start(plane, store, &FLAGS);
     }
     assert!(
         idle * 4 <= kills,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use kube::api::DynamicObject;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
@@ -53,15 +54,23 @@ pub struct Owned {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    Live { uid: String },
-    Deleted { uid: String },
+    Live {
+        uid: String,
+    },
+    Deleted {
+        uid: String,
+        scheduled: DateTime<Utc>,
+    },
+    /// Purged, and nothing is left but the receipt.
+    Gone,
 }
 
 fn key_spec(number: usize) -> Value {
     match number % 3 {
         0 => json!({"hsm": HSM, "keyType": "oct", "keySize": 256}),
         1 => json!({"hsm": HSM, "keyType": "EC", "curve": "P-384"}),
-        _ => json!({"hsm": HSM, "keyType": "EC", "curve": "P-256"}),
+        // Its retention may end within the storm.
+        _ => json!({"hsm": HSM, "keyType": "EC", "curve": "P-256", "retentionDays": 7}),
     }
 }
 
@@ -101,9 +110,18 @@ impl Owned {
         let data = json!({"spec": self.spec});
         self.user.create(self.of(), &self.name, data).await;
         let made = self.user.ready(self.kind, &self.name).await;
-        self.versions = material(&made);
+        let former = std::mem::replace(&mut self.versions, material(&made));
         assert_eq!(self.versions.is_empty(), self.kind == Kind::Hsm);
+        let again = self
+            .versions
+            .iter()
+            .any(|[id, ..]| former.iter().any(|[one, ..]| one == id));
+        assert!(!again, "{}: an id is used again", self.title());
         self.place = Place::Live { uid: uid(&made) };
+    }
+
+    fn is_short(&self) -> bool {
+        self.spec["retentionDays"] == 7
     }
 
     async fn delete(&mut self) {
@@ -111,24 +129,32 @@ impl Owned {
             panic!("{} is deleted already", self.title());
         };
         self.user.delete(self.of(), &self.name).await;
-        self.user.deleted(self.kind, &self.name, &uid).await;
-        self.place = Place::Deleted { uid };
+        self.is_kept(uid).await;
+    }
+
+    async fn is_kept(&mut self, uid: String) {
+        let proxy = self.user.deleted(self.kind, &self.name, &uid).await;
+        let scheduled = date(&proxy.data["spec"]["scheduledPurgeTime"]);
+        self.place = Place::Deleted { uid, scheduled };
     }
 
     fn deleted_uid(&self) -> String {
         match &self.place {
-            Place::Deleted { uid } => uid.clone(),
-            Place::Live { .. } => panic!("{} is live", self.title()),
+            Place::Deleted { uid, .. } => uid.clone(),
+            other => panic!("{} is {other:?}", self.title()),
         }
     }
 
-    /// By a Recover, with more fields of its spec.
+    /// By a Recover, with more fields of its spec. Where its retention ended first it is gone.
     async fn recover(&mut self, more: Value) {
-        self.ask_back(more).await;
-        self.is_back().await;
+        if self.ask_back(more).await {
+            self.is_back().await;
+        } else {
+            self.was_purged_in_time().await;
+        }
     }
 
-    async fn ask_back(&self, more: Value) {
+    async fn ask_back(&self, more: Value) -> bool {
         let uid = self.deleted_uid();
         let mut spec = json!({"kind": self.kind.object(), "name": self.name, "uid": uid});
         for (field, value) in more.as_object().into_iter().flatten() {
@@ -138,15 +164,62 @@ impl Owned {
         self.user
             .create(Watched::Recover, &recover, json!({"spec": spec}))
             .await;
+        let ended = self.ended(Watched::Recover, &recover).await;
+        let lawful = is(&ended, "Complete") || self.is_short();
+        assert!(lawful, "{}: {ended:?}", self.title());
+        is(&ended, "Complete")
+    }
+
+    async fn ended(&self, of: Watched, name: &str) -> DynamicObject {
         let ended = |found: Option<&DynamicObject>| {
             found.is_some_and(|found| is(found, "Complete") || is(found, "Failed"))
         };
-        let ended = self
-            .user
-            .until("over", Watched::Recover, &recover, ended)
+        let ended = self.user.until("over", of, name, ended).await;
+        ended.expect("it is there")
+    }
+
+    /// On request. The end of its retention may come first.
+    async fn purge(&mut self) {
+        let uid = self.deleted_uid();
+        let name = self.user.proxy_of(&self.name);
+        let spec =
+            json!({"kind": self.kind.proxy(), "name": name, "uid": uid, "requestedBy": "ann"});
+        let purge = format!("purge-{uid}");
+        self.user
+            .create(Watched::Purge, &purge, json!({"spec": spec}))
             .await;
-        let ended = ended.expect("it is there");
-        assert!(is(&ended, "Complete"), "{}: {ended:?}", self.title());
+        let ended = self.ended(Watched::Purge, &purge).await;
+        if is(&ended, "Complete") {
+            self.user.gone(Watched::Proxy(self.kind), &name).await;
+            self.place = Place::Gone;
+        } else {
+            assert!(self.is_short(), "{}: {ended:?}", self.title());
+            self.was_purged_in_time().await;
+        }
+    }
+
+    /// By the clock, and the one receipt says when.
+    async fn was_purged_in_time(&mut self) {
+        let Place::Deleted { uid, scheduled } = self.place.clone() else {
+            panic!("{} was not deleted", self.title());
+        };
+        let proxy = self.user.proxy_of(&self.name);
+        self.user.gone(Watched::Proxy(self.kind), &proxy).await;
+        let purges = self.user.api(Watched::Purge);
+        let all = purges.list(&Default::default()).await.expect("a list");
+        let receipt = all.items.iter().find(|found| {
+            found.data["spec"]["uid"] == *uid && found.data["spec"]["reason"] == "RetentionEnded"
+        });
+        let receipt = receipt.unwrap_or_else(|| panic!("{}: no receipt", self.title()));
+        let name = receipt.metadata.name.clone().expect("a name");
+        let receipt = self.ended(Watched::Purge, &name).await;
+        let when = date(&receipt.data["status"]["completionTime"]);
+        let title = self.title();
+        assert!(
+            when >= scheduled,
+            "{title}: purged at {when}, not {scheduled}"
+        );
+        self.place = Place::Gone;
     }
 
     async fn is_back(&mut self) {
@@ -198,11 +271,20 @@ impl Owned {
         match (&self.place, chance.random_range(0..10)) {
             (Place::Live { .. }, 0..=1) if self.versions.len() < 4 => self.rotate().await,
             (Place::Live { .. }, _) => self.delete().await,
-            (Place::Deleted { .. }, 0..=5) => self.recover(json!({})).await,
-            (Place::Deleted { .. }, 6..=8) => self.create_or_recover().await,
+            (Place::Deleted { .. }, 0..=4) => self.recover(json!({})).await,
+            (Place::Deleted { .. }, 5..=6) => self.purge().await,
+            // Under a name that may become free meanwhile a visitor would be another key.
+            (Place::Deleted { .. }, _) if self.is_short() => self.was_purged_in_time().await,
+            (Place::Deleted { .. }, 7..=8) => self.create_or_recover().await,
             (Place::Deleted { .. }, _) => self.visit().await,
+            (Place::Gone, _) => self.create().await,
         }
     }
+}
+
+fn date(of: &Value) -> DateTime<Utc> {
+    let text = of.as_str().unwrap_or_else(|| panic!("a date: {of}"));
+    DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
 }
 
 async fn a_while(chance: &mut StdRng, most: u64) {
@@ -216,6 +298,10 @@ pub async fn key(user: User, number: usize, weather: Weather) -> Vec<Owned> {
     while !weather.is_over() {
         key.something(&mut chance).await;
         a_while(&mut chance, 100).await;
+    }
+    if key.is_short() && matches!(key.place, Place::Deleted { .. }) {
+        // What is found at the end must not depend on when one looks.
+        key.recover(json!({})).await;
     }
     vec![key]
 }
@@ -249,9 +335,11 @@ impl Household {
     pub async fn live(mut self, weather: Weather) -> Vec<Owned> {
         let mut chance = weather.chance(&self.hsm.title());
         while !weather.is_over() {
-            match chance.random_range(0..3) {
+            match chance.random_range(0..5) {
                 0 => self.hsm_with_what_is_live().await,
                 1 => self.key_deleted_in_a_deleted_hsm().await,
+                2 => self.hsm_with_all_keys().await,
+                3 => self.purged_and_made_anew().await,
                 _ => self.whole_namespace().await,
             }
             a_while(&mut chance, 100).await;
@@ -277,6 +365,27 @@ impl Household {
         self.keys[0].recover(json!({})).await;
     }
 
+    async fn hsm_with_all_keys(&mut self) {
+        self.keys[0].delete().await;
+        self.hsm.delete().await;
+        self.hsm.recover(json!({"includeKeys": "All"})).await;
+        self.keys[0].is_back().await;
+        self.keys[1].still_ready().await;
+    }
+
+    /// One key is deleted then, the other live.
+    async fn purged_and_made_anew(&mut self) {
+        self.keys[0].delete().await;
+        self.hsm.delete().await;
+        self.hsm.purge().await;
+        self.keys[0].place = Place::Gone;
+        self.keys[1].goes_with_its_hsm().await;
+        self.hsm.create().await;
+        for key in &mut self.keys {
+            key.create().await;
+        }
+    }
+
     /// All in it goes, and comes back into another of that name for whoever accepts it.
     async fn whole_namespace(&mut self) {
         let user = self.hsm.user.clone();
@@ -286,8 +395,7 @@ impl Household {
             let Place::Live { uid } = owned.place.clone() else {
                 panic!("{} was live", owned.title());
             };
-            user.deleted(owned.kind, &owned.name, &uid).await;
-            owned.place = Place::Deleted { uid };
+            owned.is_kept(uid).await;
         }
         let space = user
             .create(Watched::Namespace, &user.namespace, json!({}))
@@ -301,6 +409,20 @@ impl Household {
 }
 
 impl Owned {
+    /// Its resource stands until somebody takes it away, and makes no proxy.
+    async fn goes_with_its_hsm(&mut self) {
+        let told = |found: Option<&DynamicObject>| {
+            let ready = found.and_then(|found| condition(found, "Ready"));
+            ready.is_some_and(|(_, reason, _)| reason == "MaterialDestroyed")
+        };
+        self.user
+            .until("told so", self.of(), &self.name, told)
+            .await;
+        self.user.delete(self.of(), &self.name).await;
+        self.user.gone(self.of(), &self.name).await;
+        self.place = Place::Gone;
+    }
+
     async fn still_ready(&self) {
         let found = self.user.ready(self.kind, &self.name).await;
         assert_eq!(material(&found), self.versions, "{}", self.title());

@@ -31,7 +31,12 @@ pub async fn in_cluster(owned: &Owned) {
             assert_eq!(material(&found), owned.versions, "{title}");
             assert!(proxy.is_none(), "{title}: {proxy:?}");
         }
-        Place::Deleted { uid: expected } => {
+        Place::Gone => {
+            let object = user.api(Watched::Object(*kind)).get_opt(name).await;
+            assert!(object.expect("a GET").is_none(), "{title}");
+            assert!(proxy.is_none(), "{title}: {proxy:?}");
+        }
+        Place::Deleted { uid: expected, .. } => {
             let object = user.api(Watched::Object(*kind)).get_opt(name).await;
             assert!(object.expect("a GET").is_none(), "{title}");
             let found = proxy.unwrap_or_else(|| panic!("{title}: neither it nor its proxy"));
@@ -82,17 +87,35 @@ pub fn in_store(folder: &Path, all: &[Owned]) {
         .iter()
         .map(|stored| encoding::decode(&stored.bytes).expect("a record of ours"))
         .collect();
-    let standing: Vec<_> = records
+    let ended: BTreeSet<_> = records
         .iter()
-        .filter(|record| record.state != RecordState::Tombstone)
+        .filter(|record| record.state == RecordState::Tombstone)
+        .map(|record| &record.id)
+        .collect();
+    // A key's record reads as its HSM's once that is a tombstone.
+    let has_ended = |record: &&Record| {
+        let around = match &record.subject {
+            Subject::Key { hsm, .. } => ended.contains(hsm),
+            Subject::Hsm { .. } => false,
+        };
+        ended.contains(&record.id) || around
+    };
+    let standing: Vec<_> = records.iter().filter(|record| !has_ended(record)).collect();
+    let there: Vec<_> = all
+        .iter()
+        .filter(|owned| owned.place != Place::Gone)
         .collect();
     assert_eq!(
         standing.len(),
-        all.len(),
+        there.len(),
         "each has one record: {standing:#?}"
     );
+    records
+        .iter()
+        .filter(has_ended)
+        .for_each(|record| in_time(&store, record));
     let mut expected: BTreeMap<String, (TokenRef, BTreeSet<(MaterialId, Mark)>)> = BTreeMap::new();
-    for owned in all {
+    for owned in there {
         let record = record_of(owned, &standing);
         match &record.subject {
             Subject::Hsm { token } => {
@@ -135,6 +158,24 @@ pub fn in_store(folder: &Path, all: &[Owned]) {
     }
 }
 
+/// What was purged was asked for, or its date was over; of an HSM no token is left.
+fn in_time(store: &dyn HsmBackend, record: &Record) {
+    let Some(destroyed) = record.destroyed.as_ref().filter(|_| record.dates.is_some()) else {
+        // It went with its HSM, or was never made.
+        return;
+    };
+    let scheduled = record.dates.and_then(|dates| dates.scheduled_purge_time);
+    if record.requesters.is_empty() {
+        assert!(Some(destroyed.at) >= scheduled, "{record:#?}");
+    } else {
+        assert_eq!(record.requesters, ["ann"], "{record:#?}");
+    }
+    if record.kind() == Kind::Hsm {
+        let token = store.token(&ids::token_label(&record.id)).expect("a look");
+        assert_eq!(token, None, "{record:#?}");
+    }
+}
+
 fn reference(token: &Token) -> TokenRef {
     TokenRef {
         label: TokenLabel(token.label.clone()),
@@ -159,7 +200,8 @@ fn record_of<'a>(owned: &Owned, standing: &[&'a Record]) -> &'a Record {
     let record = found[0];
     let (uid, state) = match &owned.place {
         Place::Live { uid } => (uid, RecordState::Live),
-        Place::Deleted { uid } => (uid, RecordState::Deleted),
+        Place::Deleted { uid, .. } => (uid, RecordState::Deleted),
+        Place::Gone => panic!("what is gone has no record: {record:#?}"),
     };
     assert_eq!(
         (&record.origin.uid.0, record.state),
