@@ -67,6 +67,10 @@ impl Life {
         }
     }
 
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
     pub fn lineage(&self, kind: Kind) -> Lineage {
         Lineage::new(kind, self.namespace.clone(), name_of(kind))
     }
@@ -223,7 +227,10 @@ impl Life {
             .into_iter()
             .map(|(stored, record)| (stored.generation, record))
             .collect();
-        all.sort_by_key(|(_, record)| (record.kind(), record.id.clone()));
+        all.sort_by_key(|(_, record)| {
+            let name = record.origin.name.clone();
+            (record.kind(), name, record.id.clone())
+        });
         all
     }
 
