@@ -32,10 +32,15 @@ use tokio::task::JoinSet;
 /// How long the operator does nothing at all when it is through with everything.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Whether a key or its HSM goes first with its namespace, and before what is under way ends, is the namespace controller's choice.
+/// Where a key and its HSM go at once, and something of the key is under way, either may be first: these rows are not played.
 fn races(kind: Kind, state: State, act: Act) -> bool {
-    let under_way = matches!(state, State::Recovering | State::Destroying);
-    kind == Kind::Key && under_way && act == Act::DeleteNamespace
+    let hsm_goes = matches!(act, Act::PurgeHsm | Act::HsmGone | Act::HsmAnew);
+    let either_first = match state {
+        State::Destroying => hsm_goes || act == Act::DeleteNamespace,
+        State::Recovering => act == Act::DeleteNamespace,
+        _ => false,
+    };
+    kind == Kind::Key && either_first
 }
 
 /// Endless watches of everything, into the caches that rows look at.

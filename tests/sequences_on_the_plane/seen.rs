@@ -133,14 +133,11 @@ impl Row {
             is.told = no.said().into();
         }
         let mut should = self.stage.table.row(self.kind, state, act);
-        // Where two go at once either may be first, and what is left reads the same: a key before its HSM in a namespace, a key's own end before its HSM's.
-        let alike = match act {
-            Act::DeleteNamespace => ("sealing", "deleted"),
-            Act::PurgeHsm | Act::HsmGone | Act::HsmAnew => ("destroying", "tombstone"),
-            _ => ("deleted", "deleted"),
-        };
-        for cells in [&mut is, &mut should] {
-            cells.record = cells.record.replace(alike.0, alike.1);
+        if act == Act::DeleteNamespace {
+            // Whether the key or its HSM goes first is the namespace controller's choice; *sealing* reads as *deleted*.
+            for cells in [&mut is, &mut should] {
+                cells.record = cells.record.replace("sealing", "deleted");
+            }
         }
         if is == should {
             Ok(())
