@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test storm lint bench crds readme docs clean-cache
+.PHONY: help demo test lint bench crds readme docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,9 +12,6 @@ demo: ## the whole life of HSMs and keys, told with kubectl on a real control pl
 
 test: ## all tests, on a real control plane (about 2 minutes; the first time about 10)
 	@hack/test.sh
-
-storm: ## the storm of tests/storm.rs with a hundred kills instead of thirty (about 4 minutes; STORM_SEED=… repeats one)
-	@. hack/env.sh; controlplane/build.sh >/dev/null; STORM_KILLS=$${STORM_KILLS:-100} cargo test --locked --features faults --test storm -- --nocapture
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh

@@ -27,8 +27,8 @@ use testplane::{Options, Plane, borrow};
 use tokio::task::JoinSet;
 use user::User;
 
-/// In `make test`; `make storm` has a hundred.
-const KILLS: u32 = 30;
+/// About a minute.
+const KILLS: u32 = 100;
 
 /// A day of three seconds: the shortest retention ends within the storm, the usual one does not.
 const FLAGS: [&str; 4] = ["--day-length", "3s", "--purge-rate", "1000000"];
