@@ -122,15 +122,10 @@ fn tell(config: &Config) {
         .explain()
         .iter()
         .for_each(|line| tracing::info!("{line}"));
-    let (rate, history) = (config.purge_rate != 10, config.purge_history_days != 365);
-    let domain = config.cluster_domain != "cluster.local";
-    let set = [
-        ("--purge-rate", rate),
-        ("--purge-history", history),
-        ("--cluster-domain", domain),
-    ];
-    for (flag, _) in set.iter().filter(|(_, set)| *set) {
-        tracing::warn!("{flag} is set, but what it is for is not part of this version yet");
+    if config.cluster_domain != "cluster.local" {
+        tracing::warn!(
+            "--cluster-domain is set, but what it is for is not part of this version yet"
+        );
     }
     if config.day_length != REAL_DAY {
         tracing::warn!(day = ?config.day_length, "days are short here: what is deleted is gone for good much sooner than people expect");

@@ -86,6 +86,11 @@ fn i3_another_clusters_record_becomes_ours_only_where_that_cluster_was_named() {
 }
 
 #[test]
+fn a_record_is_forgotten_only_when_its_history_is_over_and_nothing_of_it_stands() {
+    holds("forgets");
+}
+
+#[test]
 fn i6_what_is_not_known_counts_as_protected() {
     holds("i6_protected");
 }

@@ -15,7 +15,7 @@ use crate::backend::{Access, BackendError, HsmBackend, Stored, TokenLabel};
 use crate::plan::observed::{No, Observed, ProxySpec, Refused, Tried};
 use crate::plan::step::{At, Effect};
 use crate::plan::{Lineage, encoding};
-use crate::softdelete::{Kind, Record, RecordId, RecordState};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
 
 /// What became of an effect. Whatever it says, the world is looked at again.
 #[derive(Debug)]
@@ -347,7 +347,18 @@ impl Run<'_> {
             .module(name, move |module, id| module.forget(&id, generation))
             .await?;
         if matches!(outcome, Done::Yes) {
+            let known = self.context.index.get(id);
             self.context.index.forget(id);
+            // The HSM's tombstone waits for its keys' records.
+            if let Some(Subject::Key { hsm_name, .. }) = known
+                .as_ref()
+                .and_then(|entry| entry.held.record())
+                .map(|record| &record.subject)
+            {
+                let namespace = self.lineage.namespace.clone();
+                let around = Lineage::new(Kind::Hsm, namespace, hsm_name.clone());
+                self.context.waker.wake(around);
+            }
         }
         Ok(outcome)
     }

@@ -3,6 +3,7 @@
 
 mod create;
 pub mod encoding;
+mod history;
 mod hold;
 pub mod ids;
 pub mod ledger;
@@ -75,12 +76,16 @@ pub fn plan(o: &Observed) -> Plan {
             purges
                 .iter()
                 .find_map(|(purge, asked)| status::purge(o, purge, asked, held.err()))
-        });
+        })
+        .or_else(|| history::step(o));
     let waits = recovers.iter().map(|(_, outcome)| outcome);
     let purges = purges
         .iter()
         .filter_map(|(_, asked)| purge::look_again(o, asked));
-    let due = purges.chain(ask.and_then(|ask| ask.wake)).min();
+    let due = purges
+        .chain(ask.and_then(|ask| ask.wake))
+        .chain(history::wake(o))
+        .min();
     let wake = wake(life.err().as_ref(), waits).min(due.unwrap_or(LONGEST_SLEEP));
     Plan {
         step,

@@ -2,6 +2,8 @@
 //! Purges, its records, its material, and of a key also its HSM. Plain values: the same in the
 //! operator, in tests and under a model checker.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Duration, Utc};
 
 use super::hold;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub day: Duration,
     /// The cluster whose material this one takes over.
     pub adopts: Option<Uid>,
+    /// How long what ended is remembered.
+    pub history: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +63,8 @@ pub struct Observed {
     pub namesakes: Vec<Record>,
     /// Of an HSM: its keys.
     pub keys: Vec<KeyOfHsm>,
+    /// When the records that may be forgotten one day ended: their own end, or their HSM's; an HSM's once no record of a key in it is left.
+    pub ended: BTreeMap<RecordId, DateTime<Utc>>,
     /// What only a purge asks for.
     pub purging: PurgeLook,
     /// What the cluster or the backend answered to this pass's last step, if it refused it.

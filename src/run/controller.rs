@@ -81,8 +81,8 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         lease_times: _,
         pod_name: _,
         purge_rate,
+        purge_history_days,
         // What uses them is not there yet; `run` warns where they are set.
-        purge_history_days: _,
         cluster_domain: _,
     } = &*shared.config;
     let client = &shared.clients.normal;
@@ -96,6 +96,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         undeletable: *undeletable,
         quorum: usize::try_from(*purge_quorum).unwrap_or(usize::MAX),
         purge_rate: *purge_rate,
+        history: chrono::Duration::days(i64::from(*purge_history_days)),
         day: chrono::TimeDelta::from_std(*day_length).unwrap_or(crate::softdelete::retention::DAY),
         adopts: adopt_cluster_id.clone().map(Uid),
     };

@@ -272,6 +272,13 @@ pub fn expired(asked_at: DateTime<Utc>, now: DateTime<Utc>, etcd_old: bool) -> R
     }
 }
 
+/// Until when what ended is remembered; beyond what a date can say it is for ever (SD-23).
+pub fn history_ends(ended: DateTime<Utc>, history: Duration) -> DateTime<Utc> {
+    ended
+        .checked_add_signed(history)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 /// SD-24 How many different users have asked for that uid, of all requests (`user`, `uid`) that are accepted, permitted and not expired.
 pub fn approvals<'a>(
     uid: &Uid,

@@ -912,6 +912,7 @@ impl Case {
             purges: self.purge_of().into_iter().collect(),
             purging: self.purging(),
             records: self.held().into_iter().collect(),
+            ended: self.ended(),
             material: self.material_of(),
             hsm: (kind == Kind::Key).then(|| hsm_of(self.hsm, self.all)),
             namesakes: Vec::new(),
@@ -926,6 +927,23 @@ impl Case {
                 how: No::Full,
             }),
         }
+    }
+
+    /// What ended long ago, of the cases whose dates are long past too.
+    fn ended(&self) -> BTreeMap<RecordId, DateTime<Utc>> {
+        let tombstone = matches!(
+            self.record,
+            RecordCase::One {
+                state: RecordState::Tombstone,
+                ..
+            }
+        );
+        let long_ago = match self.purge.age {
+            Age::Due(_) => now() - Duration::days(400),
+            Age::Young | Age::Undated => now(),
+        };
+        let its = tombstone.then(|| (record_id(OWN), long_ago));
+        its.into_iter().collect()
     }
 
     fn namespace(&self) -> Option<Namespace> {
@@ -1301,6 +1319,7 @@ pub fn settings() -> Settings {
         purge_rate: 10,
         day: DAY,
         adopts: None,
+        history: Duration::days(365),
     }
 }
 

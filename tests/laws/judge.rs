@@ -745,6 +745,34 @@ fn is_told(o: &Observed, found: &Proxy) -> bool {
     })
 }
 
+/// A record is forgotten only when it is final, its history is over, and nothing of that uid stands.
+pub fn forgets_only_what_is_over(o: &Observed, plan: &Plan) -> Verdict {
+    let Some(Effect::ForgetRecord { id, generation }) = effect(plan) else {
+        return Ok(());
+    };
+    let held = o.records.iter().find(|held| held.id == *id);
+    let held = held.ok_or("of no record")?;
+    let record = held.record().ok_or("of what nobody can read")?;
+    let ended = o.ended.get(id).ok_or("of what has no end")?;
+    let object = o.object.as_ref().map(|object| &object.meta.uid);
+    let proxy = o
+        .proxy
+        .as_ref()
+        .is_some_and(|found| found.is_of(&record.origin.uid));
+    check(
+        held.is_final() && held.generation == *generation,
+        "of one that stands",
+    )?;
+    check(
+        *ended + o.settings.history <= o.now && o.clock_trusted,
+        "before its time",
+    )?;
+    check(
+        object != Some(&record.origin.uid) && !proxy,
+        "while something of it stands",
+    )
+}
+
 /// SD-01: a proxy is made only of what had material, of the right uid, while none is there and while its object does not live.
 pub fn makes_a_proxy_only_of_what_had_material(o: &Observed, plan: &Plan) -> Verdict {
     let Some(Effect::CreateProxy(spec)) = effect(plan) else {

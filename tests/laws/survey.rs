@@ -19,6 +19,7 @@ pub const LAWS: &[(&str, Law)] = &[
     ("sd03_neither", judge::never_neither_object_nor_proxy),
     ("g4_follows", judge::follows_the_record),
     ("i6_doubt", judge::writes_nothing_in_doubt),
+    ("forgets", judge::forgets_only_what_is_over),
     ("i6_protected", judge::unknown_counts_as_protected),
     ("sd10_announces", judge::announces_only_by_a_trusted_clock),
     ("sd28_other", judge::never_makes_other_material),

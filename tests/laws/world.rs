@@ -192,6 +192,7 @@ impl World {
             object,
             proxy,
             records,
+            ended: BTreeMap::new(),
             hsm,
             refused: None,
         };

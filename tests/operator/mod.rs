@@ -113,6 +113,7 @@ impl Build {
                 purge_rate: 1_000_000,
                 day: chrono::Duration::days(1),
                 adopts: None,
+                history: chrono::Duration::days(365),
             },
             client,
             backends: BTreeMap::from([(

@@ -1,11 +1,12 @@
 //! How many must ask, and how many purges on request an hour.
 
+use managed_hsm_operator::backend::HsmBackend;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::Watched;
 use testplane::{Borrowed, Options, Plane, borrow, eventually};
 
 use crate::operator::{Build, Operator, SOON, condition, get, gone, until};
-use crate::scene::{EC, KEY, KEY_PROXY, PURGE, manifest};
+use crate::scene::{EC, HSM, KEY, KEY_PROXY, PURGE, manifest};
 
 /// An operator with settings of its own, and in the namespace `team` the HSM `safe` with so many deleted keys.
 async fn with_deleted_keys(
@@ -142,4 +143,63 @@ async fn sd23_what_is_over_the_rate_waits_and_can_still_be_withdrawn() {
     for (_, name) in &limited[1..] {
         until(&plane, PURGE, None, name, "Complete", "True", "").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd23_what_was_purged_is_remembered_for_its_history_and_as_long_as_a_resource_of_it_stands()
+{
+    let history = |build: &mut Build| build.settings.history = chrono::Duration::seconds(3);
+    let (plane, operator, uids) = with_deleted_keys(1, history).await;
+    let records = || operator.backend.records().expect("the ledger").len();
+    ask(&plane, "purge-key", 0, &uids[0], "anna").await;
+    gone(&plane, KEY_PROXY, None, "team.key-0").await;
+    // The Purge is the receipt, and goes with the tombstone when its history is over.
+    gone(&plane, PURGE, None, "purge-key").await;
+    eventually("only the HSM's record is left", SOON, async || {
+        (records() == 1)
+            .then_some(())
+            .ok_or(format!("{}", records()))
+    })
+    .await;
+
+    // A key that stands in a purged HSM keeps both records.
+    let key = manifest("HsmKey", "stands", EC);
+    plane
+        .kubectl(&["-n", "team", "apply", "-f", "-"], &key)
+        .await
+        .ok();
+    until(&plane, KEY, Some("team"), "stands", "Ready", "True", "").await;
+    let hsm = until(&plane, HSM, Some("team"), "safe", "Ready", "True", "").await;
+    plane
+        .kubectl(&["-n", "team", "delete", "managedhsm", "safe"], "")
+        .await
+        .ok();
+    let spec = format!(
+        "{{kind: DeletedManagedHsm, name: team.safe, uid: {}, requestedBy: anna}}",
+        hsm.metadata.uid.expect("a uid")
+    );
+    let purge = manifest("Purge", "purge-hsm", &spec);
+    plane.kubectl(&["apply", "-f", "-"], &purge).await.ok();
+    until(
+        &plane,
+        KEY,
+        Some("team"),
+        "stands",
+        "Ready",
+        "False",
+        "MaterialDestroyed",
+    )
+    .await;
+    gone(&plane, PURGE, None, "purge-hsm").await;
+    assert_eq!(records(), 2, "the key's resource still stands");
+    plane
+        .kubectl(&["-n", "team", "delete", "hsmkey", "stands"], "")
+        .await
+        .ok();
+    eventually("nothing is remembered", SOON, async || {
+        (records() == 0)
+            .then_some(())
+            .ok_or(format!("{}", records()))
+    })
+    .await;
 }

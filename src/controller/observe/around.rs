@@ -1,5 +1,7 @@
 //! What stands around a lineage: its Recovers and Purges, an HSM's keys, who else has a key's name.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use kube::api::DynamicObject;
 
@@ -9,7 +11,7 @@ use crate::controller::cluster::{Source, Watched};
 use crate::controller::{Context, Failure, convert, index};
 use crate::plan::Lineage;
 use crate::plan::observed::{Held, KeyOfHsm, Meta, Purge, Recover};
-use crate::softdelete::{Kind, Record, RecordState, Subject, names};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject, names};
 
 /// The lineage's Recovers, the oldest first.
 pub(super) async fn recovers(
@@ -196,4 +198,24 @@ fn hsm_with_keys<'a>(
             all.filter_map(numbered)
                 .find(|(_, record)| Some(&record.origin.uid.0) == purged.as_ref())
         })
+}
+
+/// When what is final ended. An HSM's record outlives its keys': without it they would read as if they stood.
+pub(super) fn ended(context: &Context, records: &[Held]) -> BTreeMap<RecordId, DateTime<Utc>> {
+    let at = |record: &Record| record.destroyed.as_ref().map(|destroyed| destroyed.at);
+    let end = |held: &Held| {
+        let record = held.record().filter(|_| held.is_final())?;
+        match &record.subject {
+            Subject::Hsm { .. } if !context.index.keys_of(&held.id).is_empty() => None,
+            Subject::Hsm { .. } => at(record),
+            Subject::Key { hsm, .. } => at(record).or_else(|| {
+                let hsm = context.index.get(hsm)?;
+                hsm.held.record().and_then(at)
+            }),
+        }
+    };
+    records
+        .iter()
+        .filter_map(|held| Some((held.id.clone(), end(held)?)))
+        .collect()
 }

@@ -16,8 +16,9 @@ use crate::plan::observed::{
     Held, Hsm, KeyOfHsm, Material, Namespace, Observed, Purge, PurgeLook, Recover,
 };
 use crate::plan::{self, Lineage, ids};
+use crate::softdelete::purge::history_ends;
 use crate::softdelete::{Kind, Subject, Uid};
-use around::{keys, namesakes, purges, recovers};
+use around::{ended, keys, namesakes, purges, recovers};
 use stored::{Sought, Stored, stored};
 
 /// How often a look starts again because the ledger moved under it.
@@ -102,6 +103,9 @@ async fn attempt(
         None => None,
     };
     let keys = keys(context, lineage, source, &stored, &seen).await?;
+    if source == Source::Live {
+        all_keys_known(context, lineage, &stored).await?;
+    }
     let asking = Asking {
         recovers: recovers(context, Source::Cache, lineage).await?,
         purges: purges(context, Source::Cache, lineage).await?,
@@ -200,6 +204,24 @@ struct Named<'a> {
     backend: String,
 }
 
+/// Before an HSM's tombstone is forgotten no record of a key in it may be left, nor one that memory does not know.
+async fn all_keys_known(
+    context: &Context,
+    lineage: &Lineage,
+    stored: &Stored,
+) -> Result<(), Failure> {
+    let now = context.time.now();
+    let over = ended(context, &stored.records)
+        .into_values()
+        .any(|time| history_ends(time, context.settings.history) <= now);
+    match context.backends.get(&stored.backend) {
+        Some(module) if over && lineage.kind == Kind::Hsm => {
+            list(context, module, &stored.backend).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
 struct Asking {
     recovers: Vec<Recover>,
     purges: Vec<Purge>,
@@ -296,6 +318,7 @@ fn observed(
     // Both clocks must be past a date: the earlier of the two counts.
     let trusted = context.time.trusted_now();
     let namesakes = namesakes(context, lineage, seen.object.as_ref(), &stored);
+    let ended = ended(context, &stored.records);
     Ok(Observed {
         clock_trusted: trusted.is_ok(),
         now: trusted.unwrap_or_else(|_| context.time.now()),
@@ -323,6 +346,7 @@ fn observed(
         material: stored.material,
         hsm,
         namesakes,
+        ended,
         purging: PurgeLook {
             contents: stored.contents,
             ..PurgeLook::default()
