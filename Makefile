@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench crds readme docs clean-cache
+.PHONY: help demo test crashes lint bench crds readme docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,8 +10,11 @@ help: ## this list
 demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 8)
 	@hack/demo.sh
 
-test: ## all tests, on a real control plane (about 2 minutes; the first time about 10)
+test: ## all tests, on a real control plane (about 12 minutes; the first time about 25)
 	@hack/test.sh
+
+crashes: ## the operator dies before and after each single effect of an HSM's life with two keys (about 5 minutes; make test takes a sample)
+	@. hack/env.sh; controlplane/build.sh >/dev/null; CRASH_AT_EACH=1 cargo test --locked --features faults --test crashes
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod end;
+
 use std::collections::BTreeMap;
 
 use kube::Client;
@@ -409,7 +411,7 @@ fn named(mut picture: Value, names: &[(String, String)]) -> Value {
 }
 
 fn strip(value: &mut Value) {
-    const OWN: [&str; 11] = [
+    const OWN: [&str; 13] = [
         "resourceVersion",
         "creationTimestamp",
         "time",
@@ -418,6 +420,8 @@ fn strip(value: &mut Value) {
         "completionTime",
         "createdAt",
         "uid_of_request",
+        "digest",
+        "when",
         "x",
         "y",
         "n",
