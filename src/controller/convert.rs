@@ -102,7 +102,13 @@ pub fn near_object(of: &DynamicObject) -> NearObject {
     NearObject {
         uid: Uid(of.uid().unwrap_or_default()),
         terminating: of.metadata.deletion_timestamp.is_some(),
+        record_generation: shown_generation(of),
     }
+}
+
+/// The generation of the record behind it, as its status shows it.
+pub fn shown_generation(of: &DynamicObject) -> Option<u64> {
+    of.data.pointer("/status/recordGeneration")?.as_u64()
 }
 
 pub fn near_proxy(kind: Kind, of: &DynamicObject) -> Result<NearProxy> {

@@ -176,10 +176,7 @@ impl Context {
     /// The object's status shows that record.
     fn shows(&self, lineage: &Lineage, held: &plan::observed::Held) -> bool {
         let object = self.cluster.cached_object(lineage);
-        let shown = object.as_ref().and_then(|found| {
-            let shown = found.data.pointer("/status/recordGeneration");
-            shown.and_then(serde_json::Value::as_u64)
-        });
+        let shown = object.as_ref().and_then(convert::shown_generation);
         shown == Some(held.generation)
     }
 

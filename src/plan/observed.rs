@@ -185,6 +185,8 @@ pub struct Hsm {
 pub struct NearObject {
     pub uid: Uid,
     pub terminating: bool,
+    /// The generation of its record that its status shows.
+    pub record_generation: Option<u64>,
 }
 
 /// The proxy of a lineage beside this one.
@@ -209,6 +211,8 @@ pub struct PurgeLook {
     pub purged_at: Vec<DateTime<Utc>>,
     /// An unfinished Recover of the key's HSM with All.
     pub hsm_recovery: Option<String>,
+    /// Of an HSM: a record of a key in it that nobody can read.
+    pub unreadable_key: Option<RecordId>,
     /// What is in an HSM's token that is being destroyed; absent while it cannot be opened.
     pub contents: Option<Vec<ObjectFacts>>,
 }

@@ -223,6 +223,7 @@ pub enum Hindrance {
     Quorum,
     Rate,
     HsmRecovery,
+    KeyInDoubt,
 }
 
 /// The purge's side of an observation.
@@ -771,7 +772,7 @@ const REQUESTS: [Request; 6] = [
     Request::Expired,
 ];
 
-const HINDRANCES: [Hindrance; 10] = [
+const HINDRANCES: [Hindrance; 11] = [
     Hindrance::None,
     Hindrance::NotLooked,
     Hindrance::Clock,
@@ -782,6 +783,7 @@ const HINDRANCES: [Hindrance; 10] = [
     Hindrance::Quorum,
     Hindrance::Rate,
     Hindrance::HsmRecovery,
+    Hindrance::KeyInDoubt,
 ];
 
 /// What a purge is about: records from *deleted* on.
@@ -1187,6 +1189,8 @@ impl Case {
             purged_at: Vec::new(),
             hsm_recovery: (hindrance == Hindrance::HsmRecovery && self.kind == Kind::Key)
                 .then(|| "Recover payments/all".to_owned()),
+            unreadable_key: (hindrance == Hindrance::KeyInDoubt && self.kind == Kind::Hsm)
+                .then(|| record_id(OTHER)),
             contents: None,
         }
     }
@@ -1537,6 +1541,7 @@ fn hsm_of(case: HsmCase, all: bool) -> Hsm {
         object: there.then(|| NearObject {
             uid: uid.clone(),
             terminating: matches!(case, HsmCase::Terminating | HsmCase::Sealing),
+            record_generation: None,
         }),
         record: state.map(|state| (3, hsm_record(state, &origin))),
         proxy: proxied.then(|| NearProxy {

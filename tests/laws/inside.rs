@@ -185,6 +185,7 @@ pub fn near(case: KeyCase, all: &Case) -> KeyOfHsm {
             }
             .into(),
             terminating: case.object == KeyObject::Terminates,
+            record_generation: None,
         }),
         material: case
             .material

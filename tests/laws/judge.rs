@@ -205,6 +205,7 @@ fn is_due(o: &Observed, record: &Record) -> bool {
         || o.purging.definitions.is_some()
         || o.lineage.kind == Kind::Key && !o.hsm_is_live()
         || o.purging.hsm_recovery.is_some()
+        || o.purging.unreadable_key.is_some()
         || recorded.is_none_or(|dates| {
             dates.deletion_time != written.deletion_time
                 || dates.scheduled_purge_time != written.scheduled_purge_time
@@ -552,7 +553,7 @@ pub fn follows_the_record(o: &Observed, plan: &Plan) -> Verdict {
     )
 }
 
-/// I6: where records disagree, are unknown, foreign or old, nothing is written but what the object, its proxy and its Recovers are told about it: conditions,
+/// I6: where records disagree, are unknown, foreign or old, nothing is written but what the object, its proxy, its Recovers and its Purges are told about it: conditions,
 /// and never a generation, which is what finds an old store out.
 /// Where no backend is configured that could hold any, an object on its way out leaves its proxy and goes (SD-28).
 pub fn writes_nothing_in_doubt(o: &Observed, plan: &Plan) -> Verdict {
@@ -560,7 +561,7 @@ pub fn writes_nothing_in_doubt(o: &Observed, plan: &Plan) -> Verdict {
         return Ok(());
     }
     let told = match effect(plan) {
-        None | Some(Effect::ShowRecover(..)) => return Ok(()),
+        None | Some(Effect::ShowRecover(..) | Effect::ShowPurge(..)) => return Ok(()),
         Some(Effect::ShowHsm(_, shown)) => serde_json::to_value(shown),
         Some(Effect::ShowKey(_, shown)) => serde_json::to_value(shown),
         Some(Effect::ShowProxy(_, shown)) => serde_json::to_value(shown),

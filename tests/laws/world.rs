@@ -670,6 +670,11 @@ fn near_object(found: &Object) -> NearObject {
     NearObject {
         uid: found.meta.uid.clone(),
         terminating: found.meta.deleted.is_some(),
+        record_generation: match &found.body {
+            Body::Hsm(_, shown) => shown.record_generation,
+            Body::Key(_, shown) => shown.record_generation,
+        }
+        .and_then(|shown| u64::try_from(shown).ok()),
     }
 }
 

@@ -263,3 +263,81 @@ async fn sd28_what_is_still_there_is_never_given_up() {
     assert!(there.contains("still in the backend"), "{there}");
     assert_eq!(backend.read(&id(&key)), before);
 }
+
+/// A Purge, which no namespace has.
+async fn ask_purge(
+    plane: &Plane,
+    name: &str,
+    kind: &str,
+    proxy: &str,
+    of: &kube::api::DynamicObject,
+) {
+    let manifest = format!(
+        "apiVersion: managedhsm.dev/v1alpha1\nkind: Purge\nmetadata: {{name: {name}}}\nspec: {{kind: {kind}, name: {proxy}, uid: {}, requestedBy: anna}}\n",
+        uid(of)
+    );
+    apply(plane, &manifest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd14_an_hsm_is_not_purged_while_nobody_can_go_by_the_record_of_a_key_in_it() {
+    let plane = borrow(Options::default()).await;
+    let ns = plane.namespace("key-in-doubt").await;
+    let backend = MemoryBackend::new();
+    let first = Operator::start(&plane, backend.clone()).await;
+    apply(&plane, &safe_and_key(&ns)).await;
+    let key = ready(&plane, &ns, KEY, "signing").await;
+    let hsm = ready(&plane, &ns, HSM, "safe").await;
+    delete(&plane, &ns, "managedhsm/safe").await;
+    let proxy = format!("{ns}.safe");
+    until(&plane, HSM_PROXY, None, &proxy, "Ready", "True", "").await;
+    first.crash().await;
+    // One of the two says that the key is protected, and with it the HSM.
+    let stored = backend.read(&id(&key)).expect("read").remove(0);
+    backend.plant(changed(&stored, |record| record.purge_protection = true));
+
+    let operator = Operator::start(&plane, backend.clone()).await;
+    ask_purge(&plane, "hsm", "DeletedManagedHsm", &proxy, &hsm).await;
+    let (of, reason) = (Watched::Purge, "RecordDisagrees");
+    let waits = until(&plane, of, None, "hsm", "Stalled", "True", reason).await;
+    let (_, _, sentence) = condition(&waits, "Stalled").expect("told");
+    assert!(sentence.contains(&id(&key)), "{sentence}");
+    let kept = until(&plane, HSM_PROXY, None, &proxy, "Ready", "True", "").await;
+    assert!(kept.data["status"]["phase"].is_null(), "{kept:?}");
+
+    let all = shown(&operator, &id(&key)).await;
+    let plain = |shown: &&Shown| {
+        let record = shown.record.as_ref().expect("it can be read");
+        record["purgeProtection"] == false
+    };
+    let truth = all.iter().find(plain).expect("one of them is it");
+    done(&operator, accept(&id(&key), &truth.digest)).await;
+    until(&plane, of, None, "hsm", "Complete", "True", "").await;
+    gone(&plane, HSM_PROXY, None, &proxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd23_a_purge_of_what_is_in_doubt_waits_and_says_why() {
+    let plane = borrow(Options::default()).await;
+    let ns = plane.namespace("purge-in-doubt").await;
+    let backend = MemoryBackend::new();
+    let first = Operator::start(&plane, backend.clone()).await;
+    apply(&plane, &safe_and_key(&ns)).await;
+    let key = ready(&plane, &ns, KEY, "signing").await;
+    delete(&plane, &ns, "hsmkey/signing").await;
+    let proxy = format!("{ns}.signing");
+    until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
+    first.crash().await;
+    let stored = backend.read(&id(&key)).expect("read").remove(0);
+    backend.plant(changed(&stored, |record| record.retention_days = 8));
+
+    let _operator = Operator::start(&plane, backend.clone()).await;
+    ask_purge(&plane, "key", "DeletedHsmKey", &proxy, &key).await;
+    let (of, reason) = (Watched::Purge, "RecordDisagrees");
+    let waits = until(&plane, of, None, "key", "Stalled", "True", reason).await;
+    let (_, _, sentence) = condition(&waits, "Stalled").expect("told");
+    assert!(
+        sentence.contains(&format!("ledger show {}", id(&key))),
+        "{sentence}"
+    );
+}

@@ -76,7 +76,7 @@ pub(super) fn namesakes(
         .collect()
 }
 
-/// An HSM's keys, as memory has their records; while it changes its state they are listed at the source, with their proxies and objects:
+/// An HSM's keys, as memory has their records; while it changes its state, or for its purge, they are listed at the source, with their proxies and objects:
 /// the ledger first, then the cluster (G1).
 pub(super) async fn keys(
     context: &Context,
@@ -84,12 +84,13 @@ pub(super) async fn keys(
     source: Source,
     stored: &Stored,
     seen: &Seen,
+    purge: bool,
 ) -> Result<Vec<KeyOfHsm>, Failure> {
     let Some((generation, hsm)) = hsm_with_keys(lineage, &stored.records, seen.proxy.as_ref())
     else {
         return Ok(Vec::new());
     };
-    let settled = is_settled(context, lineage, generation, hsm, seen);
+    let settled = !purge && is_settled(context, lineage, generation, hsm, seen);
     let (proxies, objects) = if settled {
         (Vec::new(), Vec::new())
     } else {
@@ -161,10 +162,7 @@ fn is_settled(
         RecordState::Creating | RecordState::Live | RecordState::Deleted
     );
     let phase = text(seen.proxy.as_ref(), "/status/phase").is_some();
-    let shown = seen.object.as_ref().and_then(|found| {
-        let shown = found.data.pointer("/status/recordGeneration");
-        shown.and_then(serde_json::Value::as_u64)
-    });
+    let shown = seen.object.as_ref().and_then(convert::shown_generation);
     let protection =
         hsm.state == RecordState::Live && hsm.purge_protection && shown != Some(generation);
     state && !phase && !protection && !brings_all_keys(context, lineage)
@@ -218,4 +216,13 @@ pub(super) fn ended(context: &Context, records: &[Held]) -> BTreeMap<RecordId, D
         .iter()
         .filter_map(|held| Some((held.id.clone(), end(held)?)))
         .collect()
+}
+
+/// The first record of a key in that HSM that nobody can read.
+pub(super) fn unreadable_key(context: &Context, hsm: &RecordId) -> Option<RecordId> {
+    let entries = context.index.keys_of(hsm);
+    let mut unread = entries
+        .into_iter()
+        .filter(|entry| entry.held.record().is_none());
+    unread.next().map(|entry| entry.held.id)
 }

@@ -102,7 +102,7 @@ async fn attempt(
         Some(of) => Some(hsm(context, of, source, &stored).await?),
         None => None,
     };
-    let keys = keys(context, lineage, source, &stored, &seen).await?;
+    let its_keys = keys(context, lineage, source, &stored, &seen, false).await?;
     if source == Source::Live {
         all_keys_known(context, lineage, &stored).await?;
     }
@@ -110,11 +110,12 @@ async fn attempt(
         recovers: recovers(context, Source::Cache, lineage).await?,
         purges: purges(context, Source::Cache, lineage).await?,
     };
-    let mut seen = observed(context, lineage, seen, stored, hsm, keys, asking)?;
-    if plan::purge_on_the_mind(&seen) {
-        purging::look(context, source, &mut seen).await?;
+    let mut all = observed(context, lineage, &seen, &stored, hsm, its_keys, asking)?;
+    if plan::purge_on_the_mind(&all) {
+        all.keys = keys(context, lineage, source, &stored, &seen, true).await?;
+        purging::look(context, source, &mut all).await?;
     }
-    Ok(Some(seen))
+    Ok(Some(all))
 }
 
 /// A record that speaks of an object or a proxy which is not there: that means something only while the kind's definition stays.
@@ -309,24 +310,24 @@ async fn hsm(
 fn observed(
     context: &Context,
     lineage: &Lineage,
-    seen: Seen,
-    stored: Stored,
+    seen: &Seen,
+    stored: &Stored,
     hsm: Option<Hsm>,
     keys: Vec<KeyOfHsm>,
     asking: Asking,
 ) -> Result<Observed, Failure> {
     // Both clocks must be past a date: the earlier of the two counts.
     let trusted = context.time.trusted_now();
-    let namesakes = namesakes(context, lineage, seen.object.as_ref(), &stored);
+    let namesakes = namesakes(context, lineage, seen.object.as_ref(), stored);
     let ended = ended(context, &stored.records);
     Ok(Observed {
         clock_trusted: trusted.is_ok(),
         now: trusted.unwrap_or_else(|_| context.time.now()),
         settings: context.settings.clone(),
         lineage: lineage.clone(),
-        backend: stored.backend,
-        namespace: seen.namespace.map(|found| Namespace {
-            uid: Uid(found.metadata.uid.unwrap_or_default()),
+        backend: stored.backend.clone(),
+        namespace: seen.namespace.as_ref().map(|found| Namespace {
+            uid: uid(Some(found)).unwrap_or_default(),
             terminating: found.metadata.deletion_timestamp.is_some(),
         }),
         object: seen
@@ -342,13 +343,13 @@ fn observed(
         recovers: asking.recovers,
         purges: asking.purges,
         keys,
-        records: stored.records,
-        material: stored.material,
+        records: stored.records.clone(),
+        material: stored.material.clone(),
         hsm,
         namesakes,
         ended,
         purging: PurgeLook {
-            contents: stored.contents,
+            contents: stored.contents.clone(),
             ..PurgeLook::default()
         },
         refused: None,

@@ -1,6 +1,6 @@
 //! What only a purge asks for: all of it looked at after the records, and live where a step may follow.
 
-use super::around::{purges, recovers};
+use super::around::{purges, recovers, unreadable_key};
 use crate::api;
 use crate::controller::cluster::{Source, Watched, definition_name};
 use crate::controller::{Context, Failure, etcd};
@@ -36,6 +36,10 @@ pub(super) async fn look(
             recovery_with_keys(context, source, &of).await?
         }
         Some(_) | None => None,
+    };
+    seen.purging.unreadable_key = match seen.standing() {
+        Some((held, _)) if lineage.kind == Kind::Hsm => unreadable_key(context, &held.id),
+        _ => None,
     };
     seen.purging.put_back = context.etcd.put_back();
     seen.purging.purged_at = context.index.purged_on_request(seen.now);

@@ -25,6 +25,7 @@ pub(super) struct Stored {
     pub hsm: Option<(u64, Record)>,
     pub backend: String,
 }
+
 /// What the backend's side shows. A ledger that does not answer is no news of the lineage, but something to show on it (SD-28).
 pub(super) async fn stored(
     context: &Context,

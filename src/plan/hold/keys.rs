@@ -67,6 +67,40 @@ pub fn keys_not_claimed(o: &Observed) -> Check {
     })
 }
 
+/// What a purge of the HSM would destroy is known: no record of a key in it is unreadable, foreign, or of an old store, which may have forgotten a protection (I6).
+pub fn keys_agree(o: &Observed) -> Result<(), Refusal> {
+    let doubt = |record: &crate::softdelete::RecordId, why: &str| Refusal::RecordDisagrees {
+        record: record.0.clone(),
+        why: why.to_owned(),
+    };
+    if let Some(id) = &o.purging.unreadable_key {
+        return Err(doubt(
+            id,
+            "it is of a key in this HSM, and nobody can go by it",
+        ));
+    }
+    let old = |key: &&KeyOfHsm| {
+        let uid = &key.record.origin.uid;
+        let object = key.object.as_ref().filter(|object| object.uid == *uid);
+        let proxy = key.proxy.as_ref().filter(|found| found.origin.uid == *uid);
+        let shown = proxy.and_then(|found| found.status.record_generation);
+        let shown = shown.and_then(|shown| u64::try_from(shown).ok());
+        let seen = [object.and_then(|object| object.record_generation), shown];
+        arbiter::store_is_old(key.generation, seen)
+    };
+    let foreign = |key: &&KeyOfHsm| key.record.cluster != o.settings.cluster;
+    match o.keys.iter().find(|key| old(key) || foreign(key)) {
+        Some(key) if foreign(&key) => Err(Refusal::ForeignMaterial {
+            cluster: key.record.cluster.clone(),
+        }),
+        Some(key) => Err(doubt(
+            &key.record.id,
+            "it is of a key in this HSM, and the cluster has seen a later one",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What holds an HSM's recovery up now, for those who wait for it.
 pub fn keys_hold_up(o: &Observed) -> Check {
     match o.standing().map(|(_, record)| record.state) {

@@ -134,6 +134,11 @@ fn request(o: &Observed, found: Option<&Proxy>, purge: &Purge) -> Request {
     }
 }
 
+/// It waited too long, or an old etcd brought it back (`purge::expired`).
+pub fn expired(o: &Observed, purge: &Purge) -> Result<(), Refusal> {
+    rules::expired(purge.meta.created, o.now, asked_of_old_etcd(o, purge))
+}
+
 /// Whoever asked may have withdrawn it since the backup was made.
 fn asked_of_old_etcd(o: &Observed, purge: &Purge) -> bool {
     o.purging
@@ -166,7 +171,7 @@ pub fn accepted<'a>(o: &'a Observed, found: &'a Proxy) -> impl Iterator<Item = &
             && found.is_of(&Uid(purge.spec.uid.clone()))
             && conditions::is_true(&purge.status.conditions, ACCEPTED)
             && !status::is_final(&purge.status.conditions)
-            && rules::expired(purge.meta.created, o.now, asked_of_old_etcd(o, purge)).is_ok()
+            && expired(o, purge).is_ok()
     })
 }
 
@@ -239,7 +244,8 @@ fn evidence(o: &Observed, found: &Proxy) -> Result<(), Refusal> {
         &o.settings.cluster,
         &shows,
     )?;
-    material_agrees(o, record)
+    material_agrees(o, record)?;
+    hold::keys_agree(o)
 }
 
 fn material_agrees(o: &Observed, record: &Record) -> Result<(), Refusal> {
