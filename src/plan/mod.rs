@@ -99,7 +99,14 @@ fn in_doubt(o: &Observed, life: &Move, doubt: &Hold) -> Plan {
     let waits = Outcome::Waits(doubt.clone());
     let step = status::object(o, &held)
         .or_else(|| status::proxy_in_doubt(o, doubt))
-        .or_else(|| unfinished(o).find_map(|recover| status::recover(o, recover, &waits)));
+        .or_else(|| unfinished(o).find_map(|recover| status::recover(o, recover, &waits)))
+        .or_else(|| {
+            let mut open = open_purges(o).filter(|_| o.purging.looked);
+            open.find_map(|purge| {
+                let asked = purge::in_doubt(o, purge, doubt);
+                status::purge(o, purge, &asked, None)
+            })
+        });
     Plan {
         step,
         wake: Some(wake(Some(doubt), std::iter::once(&waits))),
@@ -124,15 +131,16 @@ fn asked(o: &Observed) -> Option<purge::Ask> {
 
 /// The Purges that have not ended, and what is said of each; nothing before all that a purge asks for was looked at.
 fn judged_purges(o: &Observed) -> Vec<(&observed::Purge, purge::Asked)> {
-    let open = |purge: &&observed::Purge| {
-        purge.meta.deleted.is_none() && !status::is_final(&purge.status.conditions)
-    };
-    o.purges
-        .iter()
-        .filter(open)
+    open_purges(o)
         .filter(|_| o.purging.looked)
         .map(|purge| (purge, purge::on_request(o, purge)))
         .collect()
+}
+
+fn open_purges(o: &Observed) -> impl Iterator<Item = &observed::Purge> {
+    o.purges
+        .iter()
+        .filter(|purge| purge.meta.deleted.is_none() && !status::is_final(&purge.status.conditions))
 }
 
 fn unfinished(o: &Observed) -> impl Iterator<Item = &observed::Recover> {
@@ -272,7 +280,9 @@ fn gone_for_good(o: &Observed) -> Move {
             return act(step);
         }
     }
+    // What the backend refuses of what is left holds nobody up who comes after it.
     let left = ended()
+        .filter(|_| hold::refused_backend(o).is_ok())
         .filter(|record| may_leave_something(record))
         .find_map(|record| purge::left_behind(o, record));
     if let Some(step) = left {

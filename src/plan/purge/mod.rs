@@ -10,7 +10,7 @@ pub use facts::{Asked, approvals, protections};
 use super::hold;
 use super::observed::{Held, Observed, Proxy, Purge};
 use super::status;
-use super::step::{At, Effect, Move, Step, Whom, act, write_record};
+use super::step::{At, Effect, Hold, Move, Step, Whom, Why, act, write_record};
 use crate::api;
 use crate::api::conditions::{self, EXECUTING};
 use crate::softdelete::purge::{self as rules, PurgeVerdict};
@@ -45,11 +45,7 @@ impl Ask {
 
 /// Whether the look must go on to all that a purge asks for: somebody asks, one is due, under way, or not told yet.
 pub fn on_the_mind(o: &Observed) -> bool {
-    let asked = o
-        .purges
-        .iter()
-        .any(|purge| purge.meta.deleted.is_none() && !status::is_final(&purge.status.conditions));
-    asked || under_way(o) || untold(o)
+    super::open_purges(o).next().is_some() || under_way(o) || untold(o)
 }
 
 fn under_way(o: &Observed) -> bool {
@@ -193,6 +189,15 @@ pub fn with_its_keys(o: &Observed) -> String {
 /// What becomes of one Purge, as things are now.
 pub fn on_request(o: &Observed, purge: &Purge) -> Asked {
     facts::on_request(o, purge)
+}
+
+/// What becomes of one Purge while nobody can go by the records: it waits, but not for ever.
+pub fn in_doubt(o: &Observed, purge: &Purge, doubt: &Hold) -> Asked {
+    match (facts::expired(o, purge), &doubt.why) {
+        (Err(expired), _) => Asked::Judged(PurgeVerdict::Fail(expired)),
+        (Ok(()), Why::Refused(refusal)) => Asked::Judged(PurgeVerdict::Wait(refusal.clone())),
+        (Ok(()), Why::Progress(_)) => Asked::NotYet,
+    }
 }
 
 /// When a Purge that waits is judged again, if nothing wakes it before.
