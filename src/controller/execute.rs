@@ -280,7 +280,11 @@ impl Run<'_> {
         // And a requested purge's: as many were done, or begun, as the look saw (`purge::next_slot`).
         let slot = self.purge_slot(record).await;
         if slot.is_some()
-            && self.context.index.purged_on_request(seen.now).len() != seen.purging.purged_at.len()
+            && self
+                .context
+                .purged_on_request(seen.now)
+                .map(|all| all.len())
+                != seen.purging.purged_at.as_ref().map(Vec::len)
         {
             return Ok(Done::Raced);
         }

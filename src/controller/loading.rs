@@ -20,6 +20,11 @@ impl Loading {
         self.missing().get(backend).cloned()
     }
 
+    /// Every ledger was read.
+    pub fn is_over(&self) -> bool {
+        self.missing().is_empty()
+    }
+
     /// A map is whole at any moment, so a lock that a panic left behind is still good.
     fn missing(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

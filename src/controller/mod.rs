@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::backend::pool::Pool;
@@ -134,6 +135,13 @@ impl Context {
         recorded
             .into_iter()
             .for_each(|lineage| self.waker.wake(lineage));
+    }
+
+    /// Of all ledgers, once each was read.
+    fn purged_on_request(&self, now: DateTime<Utc>) -> Option<Vec<DateTime<Utc>>> {
+        self.loading
+            .is_over()
+            .then(|| self.index.purged_on_request(now))
     }
 
     /// What a record's change means for others: an HSM's for its keys, a key name that became free for those that wait for it.

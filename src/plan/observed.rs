@@ -207,8 +207,8 @@ pub struct PurgeLook {
     pub policies: Option<Missing>,
     /// When etcd was last found to have been put back: what was asked before it must be asked again.
     pub put_back: Option<DateTime<Utc>>,
-    /// When the last purges on request were done; those that are under way count too.
-    pub purged_at: Vec<DateTime<Utc>>,
+    /// When the last purges on request were done; those that are under way count too. None: a ledger could not be read since the start, so nobody knows.
+    pub purged_at: Option<Vec<DateTime<Utc>>>,
     /// An unfinished Recover of the key's HSM with All.
     pub hsm_recovery: Option<String>,
     /// Of an HSM: a record of a key in it that nobody can read.

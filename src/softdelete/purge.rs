@@ -21,7 +21,7 @@ pub const SOFT_DELETE_OFF: &str = "SoftDeleteOff";
 const PATIENCE: Duration = Duration::days(7);
 
 /// How many purges on request may follow at once after a quiet time.
-const BUCKET: i32 = 10;
+pub const BUCKET: usize = 10;
 
 /// The proxy as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,7 +314,8 @@ pub fn next_slot(
     let interval = Duration::milliseconds(i64::from(3_600_000_u32.div_ceil(rate)));
     let mut times = purged_at.to_vec();
     times.sort_unstable();
-    let next = full_again(&times, interval)? - interval * (BUCKET - 1);
+    let all_but_one = i32::try_from(BUCKET - 1).unwrap_or(i32::MAX);
+    let next = full_again(&times, interval)? - interval * all_but_one;
     (next > now).then_some(next)
 }
 

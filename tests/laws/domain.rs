@@ -1186,7 +1186,7 @@ impl Case {
             definitions: missing(hindrance == Hindrance::Definitions),
             policies: missing(hindrance == Hindrance::Policies),
             put_back: (hindrance == Hindrance::EtcdOld).then(now),
-            purged_at: Vec::new(),
+            purged_at: Some(Vec::new()),
             hsm_recovery: (hindrance == Hindrance::HsmRecovery && self.kind == Kind::Key)
                 .then(|| "Recover payments/all".to_owned()),
             unreadable_key: (hindrance == Hindrance::KeyInDoubt && self.kind == Kind::Hsm)

@@ -79,3 +79,19 @@ pub async fn time_passes(plane: &Plane, ns: &str) {
     let all: String = (0..200).map(one).collect();
     plane.kubectl(&["create", "-f", "-"], &all).await.ok();
 }
+
+/// A Purge, which no namespace has.
+pub async fn ask_purge(
+    plane: &Plane,
+    name: &str,
+    user: &str,
+    kind: &str,
+    proxy: &str,
+    of: &DynamicObject,
+) {
+    let manifest = format!(
+        "apiVersion: managedhsm.dev/v1alpha1\nkind: Purge\nmetadata: {{name: {name}}}\nspec: {{kind: {kind}, name: {proxy}, uid: {}, requestedBy: {user}}}\n",
+        uid(of)
+    );
+    apply(plane, &manifest).await;
+}

@@ -264,21 +264,6 @@ async fn sd28_what_is_still_there_is_never_given_up() {
     assert_eq!(backend.read(&id(&key)), before);
 }
 
-/// A Purge, which no namespace has.
-async fn ask_purge(
-    plane: &Plane,
-    name: &str,
-    kind: &str,
-    proxy: &str,
-    of: &kube::api::DynamicObject,
-) {
-    let manifest = format!(
-        "apiVersion: managedhsm.dev/v1alpha1\nkind: Purge\nmetadata: {{name: {name}}}\nspec: {{kind: {kind}, name: {proxy}, uid: {}, requestedBy: anna}}\n",
-        uid(of)
-    );
-    apply(plane, &manifest).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn sd14_an_hsm_is_not_purged_while_nobody_can_go_by_the_record_of_a_key_in_it() {
     let plane = borrow(Options::default()).await;
@@ -297,7 +282,7 @@ async fn sd14_an_hsm_is_not_purged_while_nobody_can_go_by_the_record_of_a_key_in
     backend.plant(changed(&stored, |record| record.purge_protection = true));
 
     let operator = Operator::start(&plane, backend.clone()).await;
-    ask_purge(&plane, "hsm", "DeletedManagedHsm", &proxy, &hsm).await;
+    ask_purge(&plane, "hsm", "anna", "DeletedManagedHsm", &proxy, &hsm).await;
     let (of, reason) = (Watched::Purge, "RecordDisagrees");
     let waits = until(&plane, of, None, "hsm", "Stalled", "True", reason).await;
     let (_, _, sentence) = condition(&waits, "Stalled").expect("told");
@@ -332,7 +317,7 @@ async fn sd23_a_purge_of_what_is_in_doubt_waits_and_says_why() {
     backend.plant(changed(&stored, |record| record.retention_days = 8));
 
     let _operator = Operator::start(&plane, backend.clone()).await;
-    ask_purge(&plane, "key", "DeletedHsmKey", &proxy, &key).await;
+    ask_purge(&plane, "key", "anna", "DeletedHsmKey", &proxy, &key).await;
     let (of, reason) = (Watched::Purge, "RecordDisagrees");
     let waits = until(&plane, of, None, "key", "Stalled", "True", reason).await;
     let (_, _, sentence) = condition(&waits, "Stalled").expect("told");

@@ -1,5 +1,6 @@
 //! Clusters that were put back or rebuilt, and stores that are away at the start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use managed_hsm_operator::backend::memory::MemoryBackend;
@@ -48,18 +49,7 @@ async fn sd23_a_purge_that_an_old_etcd_brings_back_has_to_be_asked_again() {
     delete(&plane, &ns, "hsmkey/signing").await;
     let proxy = format!("{ns}.signing");
     until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
-    let ask = async |purge: &str, user: &str| {
-        let spec = format!(
-            "{{kind: DeletedHsmKey, name: {proxy}, uid: {}, requestedBy: {user}}}",
-            uid(&key)
-        );
-        apply(
-            &plane,
-            &document(&ns, "Purge", purge, &spec).replace(&format!(", namespace: {ns}"), ""),
-        )
-        .await;
-    };
-    ask("by-anna", "anna").await;
+    ask_purge(&plane, "by-anna", "anna", "DeletedHsmKey", &proxy, &key).await;
     let of = Watched::Purge;
     until(
         &plane,
@@ -80,7 +70,7 @@ async fn sd23_a_purge_that_an_old_etcd_brings_back_has_to_be_asked_again() {
     until(&plane, of, None, "by-anna", "Failed", "True", "Expired").await;
     // Dates have whole seconds: what was made in that very second may be of before.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    ask("by-bert", "bert").await;
+    ask_purge(&plane, "by-bert", "bert", "DeletedHsmKey", &proxy, &key).await;
     until(
         &plane,
         of,
@@ -147,6 +137,31 @@ async fn sd28_a_ledger_that_is_away_at_the_start_is_read_once_it_answers_and_sho
     until(&plane, of, Some(&ns), "early", "Complete", "True", "").await;
     let back = ready(&plane, &ns, KEY, "signing").await;
     assert_eq!(versions(&back), versions(&key));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd23_while_a_ledger_was_not_read_nobody_knows_how_many_were_purged_so_a_request_waits() {
+    let plane = borrow(Options::default()).await;
+    let ns = plane.namespace("unread").await;
+    let (backend, other) = (MemoryBackend::new(), MemoryBackend::new());
+    other.away(Some(BackendError::Unavailable("it boots".into())));
+    let mut build = Build::new(&plane, backend).await;
+    let away = Arc::new(other.clone()) as Arc<dyn HsmBackend>;
+    build.backends.insert("other".to_owned(), away);
+    build.settings.purge_rate = 60;
+    let _operator = build.start().await;
+    apply(&plane, &safe_and_key(&ns)).await;
+    let key = ready(&plane, &ns, KEY, "signing").await;
+    delete(&plane, &ns, "hsmkey/signing").await;
+    let proxy = format!("{ns}.signing");
+    until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
+    ask_purge(&plane, "early", "anna", "DeletedHsmKey", &proxy, &key).await;
+    let of = Watched::Purge;
+    until(&plane, of, None, "early", "Ready", "False", "RateLimited").await;
+
+    other.away(None);
+    until(&plane, of, None, "early", "Complete", "True", "").await;
+    gone(&plane, KEY_PROXY, None, &proxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

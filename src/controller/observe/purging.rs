@@ -42,7 +42,7 @@ pub(super) async fn look(
         _ => None,
     };
     seen.purging.put_back = context.etcd.put_back();
-    seen.purging.purged_at = context.index.purged_on_request(seen.now);
+    seen.purging.purged_at = context.purged_on_request(seen.now);
     seen.purging.looked = true;
     Ok(())
 }

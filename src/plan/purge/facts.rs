@@ -130,8 +130,15 @@ fn request(o: &Observed, found: Option<&Proxy>, purge: &Purge) -> Request {
         etcd_old: asked_of_old_etcd(o, purge),
         approvals: approvals(o, &purge.spec.uid),
         rate: o.settings.purge_rate,
-        next_slot: rules::next_slot(&o.purging.purged_at, o.now, o.settings.purge_rate),
+        next_slot: next_slot(o),
     }
+}
+
+/// What is not known counts as a bucket that was emptied just now.
+fn next_slot(o: &Observed) -> Option<chrono::DateTime<chrono::Utc>> {
+    let empty = || vec![o.now; rules::BUCKET];
+    let purged_at = o.purging.purged_at.clone().unwrap_or_else(empty);
+    rules::next_slot(&purged_at, o.now, o.settings.purge_rate)
 }
 
 /// It waited too long, or an old etcd brought it back (`purge::expired`).
