@@ -184,6 +184,7 @@ impl World {
             purges: self.purges_of(lineage),
             purging: PurgeLook {
                 contents: looked_at.and_then(|record| self.contents(record)),
+                purged_at: Some(Vec::new()),
                 ..PurgeLook::default()
             },
             material: self.material(looked_at, hsm.as_ref()),
