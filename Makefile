@@ -13,7 +13,7 @@ demo: ## the whole life of HSMs and keys, told with kubectl on a real control pl
 test: ## all tests, on a real control plane (about 12 minutes; the first time about 25)
 	@hack/test.sh
 
-crashes: ## the operator dies before and after each single effect of an HSM's life with two keys (about 5 minutes; make test takes a sample)
+crashes: ## the operator dies before and after each single effect of an HSM's life with two keys, in memory and in the embedded store (about 10 minutes; make test takes a sample)
 	@. hack/env.sh; controlplane/build.sh >/dev/null; CRASH_AT_EACH=1 cargo test --locked --features faults --test crashes
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)

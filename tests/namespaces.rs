@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Doomed {
     place: String,
     life: Life,
+    backend: MemoryBackend,
     stop: Stop,
     running: AbortOnDropHandle<Value>,
 }
@@ -102,7 +103,7 @@ impl Doomed {
     }
 
     fn is_shut(&self, hsm: &Record) -> bool {
-        let token = self.life.backend.token(&ids::token_label(&hsm.id));
+        let token = self.backend.token(&ids::token_label(&hsm.id));
         matches!(token, Ok(Some(facts)) if facts.access == Access::Refused)
     }
 
@@ -196,6 +197,7 @@ async fn sd03_a_namespace_always_goes_whatever_was_under_way_in_it_and_nothing_i
                 stop: stops.stop(&life.lineage(kind), When::Before, Which::Number(number + 1)),
                 running: AbortOnDropHandle::new(tokio::spawn(async move { running.whole().await })),
                 life,
+                backend: backend.clone(),
             });
         }
     }

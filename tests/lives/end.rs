@@ -6,7 +6,7 @@ use managed_hsm_operator::softdelete::Kind;
 use serde_json::{Value, json};
 
 use super::{HSM, KEY, Life, named, recover_name};
-use crate::user::is;
+use crate::user::{is, material};
 
 /// The second key, a symmetric one.
 pub const OTHER: &str = "wrapping";
@@ -49,7 +49,7 @@ impl Life {
         let keys = Watched::Object(Kind::Key);
         self.user().create(keys, OTHER, json!({"spec": spec})).await;
         self.user().ready(Kind::Key, OTHER).await;
-        let made = self.identities();
+        let made = self.versions_shown().await;
 
         self.delete(Kind::Key).await;
         let uid = self.delete(Kind::Hsm).await;
@@ -67,7 +67,8 @@ impl Life {
         self.gone(Watched::Proxy(Kind::Key), &proxy).await;
         self.user().ready(Kind::Key, OTHER).await;
         let namespace = &self.namespace;
-        assert_eq!(self.identities(), made, "{namespace}: the same material");
+        let now = self.versions_shown().await;
+        assert_eq!(now, made, "{namespace}: the same material");
 
         let uid = self.delete(Kind::Hsm).await;
         let proxy = self.proxy_name(Kind::Hsm);
@@ -91,6 +92,18 @@ impl Life {
             self.gone(keys, name).await;
         }
         self.last_picture().await
+    }
+
+    /// What the statuses say of the keys' material, and what it is where it can be seen.
+    async fn versions_shown(&self) -> impl PartialEq + std::fmt::Debug {
+        let mut shown = Vec::new();
+        for name in [KEY, OTHER] {
+            let found = self.api(Watched::Object(Kind::Key)).get(name).await;
+            let versions = material(&found.expect("it is there"));
+            assert_eq!(versions.len(), 1, "{name}");
+            shown.push(versions);
+        }
+        (shown, self.identities())
     }
 
     fn purge_name(&self) -> String {

@@ -6,11 +6,13 @@
 pub mod end;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use managed_hsm_operator::backend::Stored;
+use managed_hsm_operator::backend::ledger::Ledger;
 use managed_hsm_operator::backend::memory::{Inspected, MemoryBackend};
+use managed_hsm_operator::backend::{HsmBackend, Stored};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::plan::{Lineage, encoding};
 use managed_hsm_operator::softdelete::record::Version;
@@ -21,11 +23,44 @@ use super::user::{User, is};
 
 pub const HSM: &str = "safe";
 pub const KEY: &str = "signing";
+
+/// What a test sees of a store, beside whoever operates on it.
+#[derive(Clone)]
+pub enum Store {
+    Memory(MemoryBackend),
+    /// Of a store that is another process's: its ledger.
+    Ledger(PathBuf),
+}
+
+impl From<&MemoryBackend> for Store {
+    fn from(backend: &MemoryBackend) -> Self {
+        Self::Memory(backend.clone())
+    }
+}
+
+impl Store {
+    fn records(&self) -> Vec<Stored> {
+        match self {
+            // A scripted fault may strike this read as well.
+            Self::Memory(backend) => (0..10).find_map(|_| backend.records().ok()),
+            Self::Ledger(file) => Ledger::open(file).ok().and_then(|it| it.records().ok()),
+        }
+        .expect("the ledger can be read")
+    }
+
+    fn inspect(&self) -> Vec<Inspected> {
+        match self {
+            Self::Memory(backend) => backend.inspect(),
+            Self::Ledger(_) => Vec::new(),
+        }
+    }
+}
+
 /// One namespace with one HSM and one key.
 #[derive(Clone)]
 pub struct Life {
     user: User,
-    pub backend: MemoryBackend,
+    store: Store,
     backend_name: String,
     key: Value,
 }
@@ -49,21 +84,21 @@ pub fn oct() -> Value {
 }
 
 impl Life {
-    pub async fn new(client: &Client, name: &str, backend: &MemoryBackend, key: Value) -> Self {
-        Self::on(client, name, backend, "default", key).await
+    pub async fn new(client: &Client, name: &str, store: impl Into<Store>, key: Value) -> Self {
+        Self::on(client, name, store, "default", key).await
     }
 
     /// On a backend of that name.
     pub async fn on(
         client: &Client,
         name: &str,
-        backend: &MemoryBackend,
+        store: impl Into<Store>,
         backend_name: &str,
         key: Value,
     ) -> Self {
         Self {
             user: User::new(client, name).await,
-            backend: backend.clone(),
+            store: store.into(),
             backend_name: backend_name.to_owned(),
             key,
         }
@@ -237,10 +272,8 @@ impl Life {
     }
 
     fn stored(&self) -> Vec<(Stored, Record)> {
-        use managed_hsm_operator::backend::HsmBackend;
-        // A scripted fault may strike this read as well.
-        let all = (0..10).find_map(|_| self.backend.records().ok());
-        all.expect("the ledger can be read")
+        self.store
+            .records()
             .into_iter()
             .map(|stored| {
                 let record = encoding::decode(&stored.bytes).expect("a record of ours");
@@ -256,14 +289,14 @@ impl Life {
             .find(|(_, record)| record.kind() == kind)
     }
 
-    /// Every object in this namespace's tokens.
+    /// Every object in this namespace's tokens, where it can be seen.
     pub fn material(&self) -> Vec<Inspected> {
         let tokens: Vec<_> = self
             .records()
             .into_iter()
             .map(|(_, record)| record.id.0)
             .collect();
-        let mut found = self.backend.inspect();
+        let mut found = self.store.inspect();
         found.retain(|object| tokens.contains(&object.token.0));
         found.sort_by_key(|object| (object.id, object.class, object.mark, object.handle));
         found

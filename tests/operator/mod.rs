@@ -48,18 +48,15 @@ impl Operator {
         Build::new(plane, backend).await.start().await
     }
 
-    /// One that stops where it is told, with room for every lineage that stands somewhere.
+    /// One that stops where it is told.
     #[cfg(feature = "faults")]
     pub async fn with_stops(
         plane: &Plane,
         backend: &MemoryBackend,
         stops: &controller::stops::Stops,
     ) -> Self {
-        let mut build = Build::new(plane, backend.clone()).await;
-        build.queue.concurrency = 1000;
-        build.threads = 4;
-        build.stops = stops.clone();
-        build.start().await
+        let build = Build::new(plane, backend.clone()).await;
+        build.with_stops(stops).start().await
     }
 
     /// Asks of the records, as a `ledger` command does.
@@ -103,7 +100,10 @@ pub struct Build {
 
 impl Build {
     pub async fn new(plane: &Plane, backend: MemoryBackend) -> Self {
-        let client = plane.client().await;
+        Self::on(plane.client().await, backend).await
+    }
+
+    pub async fn on(client: Client, backend: MemoryBackend) -> Self {
         Self {
             settings: Settings {
                 cluster: cluster_id(&client).await,
@@ -127,6 +127,15 @@ impl Build {
             #[cfg(feature = "faults")]
             stops: controller::stops::Stops::default(),
         }
+    }
+
+    /// It stops where it is told, with room for every lineage that stands somewhere.
+    #[cfg(feature = "faults")]
+    pub fn with_stops(mut self, stops: &controller::stops::Stops) -> Self {
+        self.queue.concurrency = 1000;
+        self.threads = 4;
+        self.stops = stops.clone();
+        self
     }
 
     pub async fn start(self) -> Operator {
