@@ -465,3 +465,6 @@ fn refuses(status: &Status) -> bool {
     matches!(status.code, 400 | 403 | 413 | 422)
         || (status.code == 500 && status.message.contains("too large"))
 }
+
+#[cfg(test)]
+mod tests;

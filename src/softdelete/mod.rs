@@ -4,7 +4,7 @@
 pub mod arbiter;
 pub mod evidence;
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
 pub mod fixed;
 pub mod level;
 pub mod names;

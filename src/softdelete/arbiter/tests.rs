@@ -48,6 +48,18 @@ fn sd23_etcd_is_old_exactly_where_a_later_revision_was_seen() {
 }
 
 #[test]
+fn sd20_no_record_follows_by_an_edge_that_is_not_there() {
+    for (from, to) in S::ALL.iter().flat_map(|from| S::ALL.map(|to| (*from, to))) {
+        let followed = may_follow(&key(from), &key(to));
+        assert_eq!(
+            followed == Err(Breach::Edge),
+            !may_become(from, to),
+            "{from:?} to {to:?}: {followed:?}"
+        );
+    }
+}
+
+#[test]
 fn sd20_opening_is_never_turned_into_sealing_nor_sealing_into_opening() {
     assert!(may_become(S::Sealing, S::Deleted) && !may_become(S::Sealing, S::Opening));
     assert!(may_become(S::Opening, S::Live) && !may_become(S::Opening, S::Sealing));
