@@ -2,6 +2,8 @@
 
 #[path = "laws/domain.rs"]
 mod domain;
+#[path = "laws/doubts.rs"]
+mod doubts;
 #[path = "laws/inside.rs"]
 mod inside;
 #[path = "laws/judge.rs"]
@@ -32,6 +34,16 @@ fn i1_nothing_becomes_destroying_before_its_time() {
 }
 
 #[test]
+fn i1_each_doubt_alone_keeps_a_purge_from_its_end() {
+    doubts::each_alone_holds();
+}
+
+#[test]
+fn i5_an_hsm_is_proved_gone_in_no_other_token_of_its_label() {
+    doubts::no_other_token_counts();
+}
+
+#[test]
 fn sd10_nothing_is_announced_by_a_clock_that_is_not_trusted() {
     holds("sd10_announces");
 }
@@ -44,6 +56,11 @@ fn i2_what_a_live_object_has_is_neither_destroyed_nor_sealed() {
 #[test]
 fn g3_material_is_touched_only_under_its_record_and_copied_once() {
     holds("g3_touches");
+}
+
+#[test]
+fn g3_a_record_says_of_its_material_only_what_this_look_proved() {
+    holds("g3_proved");
 }
 
 #[test]
@@ -138,6 +155,11 @@ fn a_wake_up_is_never_later_than_a_day_nor_than_what_is_due_next() {
 #[test]
 fn g6_an_hsm_goes_on_only_when_its_keys_have_done_their_part() {
     holds("g6_keys");
+}
+
+#[test]
+fn g6_the_pin_follows_the_record_before_anything_is_shown() {
+    holds("g6_pin");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod start;
 #[cfg(feature = "faults")]
 pub mod stops;
 pub mod tell;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};

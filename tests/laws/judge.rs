@@ -1,13 +1,14 @@
 //! The laws: what must hold of each plan, judged by the observation it was made from and by nothing of the planner's own reasoning.
 
 use managed_hsm_operator::api;
-use managed_hsm_operator::backend::{Class, Handle, Mark, ObjectFacts};
+use managed_hsm_operator::backend::{Access, Class, Handle, Mark, ObjectFacts};
 use managed_hsm_operator::plan::observed::{
     Body, Held, KeyOfHsm, Material, NearObject, NearProxy, Object, Observed, Proxy, ProxySpec,
+    Purge,
 };
 use managed_hsm_operator::plan::step::{At, Effect};
 use managed_hsm_operator::plan::{Plan, ids};
-use managed_hsm_operator::softdelete::record::Version;
+use managed_hsm_operator::softdelete::record::{Algorithm, Version};
 use managed_hsm_operator::softdelete::state::{self, LettingGo};
 use managed_hsm_operator::softdelete::{Dates, Kind, Record, RecordState, Subject, Uid, arbiter};
 
@@ -183,7 +184,23 @@ pub fn ends_only_what_is_due(o: &Observed, plan: &Plan) -> Verdict {
                 .as_ref()
                 .is_some_and(|found| found.status.phase == Some(api::Phase::Destroying));
             check(claimed, "a purge that its proxy does not say")?;
-            check(is_due(o, before), "a purge before its time")
+            check(is_due(o, before), "a purge before its time")?;
+            let by_clock = o
+                .proxy
+                .as_ref()
+                .is_some_and(|found| is_time(o, before, found));
+            check(
+                by_clock || !record.requesters.is_empty(),
+                "a purge on request that does not say on whose",
+            )?;
+            check(
+                by_clock
+                    || o.purges
+                        .iter()
+                        .filter(|it| counts(o, before, it))
+                        .all(executes),
+                "a purge on request that can be withdrawn still",
+            )
         }
         _ => Err("a *destroying* that follows neither *creating* nor *deleted*".into()),
     }
@@ -206,6 +223,8 @@ fn is_due(o: &Observed, record: &Record) -> bool {
         || o.lineage.kind == Kind::Key && !o.hsm_is_live()
         || o.purging.hsm_recovery.is_some()
         || o.purging.unreadable_key.is_some()
+        || is_named(o, record)
+        || is_recovered(o, found)
         || recorded.is_none_or(|dates| {
             dates.deletion_time != written.deletion_time
                 || dates.scheduled_purge_time != written.scheduled_purge_time
@@ -215,29 +234,60 @@ fn is_due(o: &Observed, record: &Record) -> bool {
     if doubt {
         return false;
     }
+    is_time(o, record, found) || is_asked(o, record)
+}
+
+/// By the clock, or directly.
+fn is_time(o: &Observed, record: &Record, found: &Proxy) -> bool {
     let announced = found
         .status
         .announced_at
         .is_some_and(|time| time.utc() + chrono::Duration::days(1) <= o.now);
-    let date = written.scheduled_purge_time;
-    let by_clock = date.is_some_and(|date| date <= o.now) && announced;
-    by_clock || is_asked(o, record) || date.is_none() && !record.soft_delete
+    match dates_of(found).scheduled_purge_time {
+        Some(date) => date <= o.now && announced,
+        None => !record.soft_delete,
+    }
+}
+
+/// Somebody asked for just this, and was seen while the policies stood.
+fn counts(o: &Observed, record: &Record, purge: &Purge) -> bool {
+    purge.spec.uid == record.origin.uid.0
+        && purge.meta.deleted.is_none()
+        && api::conditions::is_true(&purge.status.conditions, api::conditions::ACCEPTED)
+        && purge.meta.created + chrono::Duration::days(7) > o.now
+}
+
+fn executes(purge: &Purge) -> bool {
+    api::conditions::is_true(&purge.status.conditions, api::conditions::EXECUTING)
+}
+
+/// Recovery wins: somebody, or its object, asks for it back, or its HSM's recovery with all keys is not over.
+fn is_recovered(o: &Observed, found: &Proxy) -> bool {
+    let asks = o.recovers.iter().any(|recover| {
+        let conditions = &recover.status.conditions;
+        let over = [api::conditions::COMPLETE, api::conditions::FAILED]
+            .iter()
+            .any(|end| api::conditions::is_true(conditions, end));
+        recover.spec.uid == found.origin().uid && recover.meta.deleted.is_none() && !over
+    });
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.proxy.as_ref());
+    let brought = hsm.is_some_and(|found| {
+        let by = found.status.recovering.as_ref();
+        found.status.phase == Some(api::Phase::Recovering)
+            && by.is_some_and(|by| by.include_keys == api::IncludeKeys::All)
+    });
+    asks || brought || o.alive().is_some_and(wants_recovery)
 }
 
 fn is_asked(o: &Observed, record: &Record) -> bool {
-    let counts = |purge: &&managed_hsm_operator::plan::observed::Purge| {
-        purge.spec.uid == record.origin.uid.0
-            && purge.meta.deleted.is_none()
-            && api::conditions::is_true(&purge.status.conditions, api::conditions::ACCEPTED)
-            && purge.meta.created + chrono::Duration::days(7) > o.now
-    };
     let hsm_protected = o.hsm.as_ref().is_some_and(|hsm| {
         hsm.record
             .as_ref()
             .is_none_or(|(_, record)| record.purge_protection)
     });
     let keys_protected = o.keys.iter().any(|key| key.record.purge_protection);
-    o.purges.iter().filter(counts).count() >= o.settings.quorum
+    let asking = o.purges.iter().filter(|purge| counts(o, record, purge));
+    asking.count() >= o.settings.quorum
         && o.purging.policies.is_none()
         && o.purging.put_back.is_none()
         && o.settings.purge_rate > 0
@@ -251,6 +301,13 @@ pub fn announces_only_by_a_trusted_clock(o: &Observed, plan: &Plan) -> Verdict {
         return Ok(());
     };
     let before = o.proxy.as_ref().and_then(|found| found.status.announced_at);
+    check(
+        o.lineage.kind == Kind::Hsm
+            || o.hsm_is_live()
+            || shown.announced_at.is_none()
+            || shown.announced_at == before,
+        "an announcement in an HSM that is not live (SD-11)",
+    )?;
     check(
         o.clock_trusted || shown.announced_at.is_none() || shown.announced_at == before,
         "an announcement by a clock that is not trusted",
@@ -278,6 +335,13 @@ fn proved(o: &Observed, record: &Record) -> bool {
 
 /// I2: nothing that a live object refers to is destroyed, or made to refuse its use.
 pub fn leaves_what_a_live_object_has(o: &Observed, plan: &Plan) -> Verdict {
+    let ends = |record: &&Record| record.state == RecordState::Destroying;
+    if let Some(record) = standing(o).filter(ends) {
+        return check(
+            effect(plan).is_none_or(|effect| !effect.is_on_backend()) || !is_named(o, record),
+            "what a live object's status names is destroyed",
+        );
+    }
     let holder = |record: &Record| {
         record.state == RecordState::Live
             && o.alive()
@@ -300,6 +364,17 @@ pub fn leaves_what_a_live_object_has(o: &Observed, plan: &Plan) -> Verdict {
         ),
         _ => Ok(()),
     }
+}
+
+/// A live object's status names the material: an old etcd, or something worse.
+fn is_named(o: &Observed, record: &Record) -> bool {
+    o.alive().is_some_and(|object| match &object.body {
+        Body::Hsm(_, shown) => shown.hsm_id.as_deref() == Some(record.id.as_str()),
+        Body::Key(_, shown) => versions(record).iter().any(|version| {
+            let mut shown = shown.versions.iter();
+            shown.any(|shown| shown.material_id == version.material.0)
+        }),
+    })
 }
 
 /// G3: material is touched only under the record that says so, by the handles of this look, in the token that the record names; a copy is never made
@@ -401,6 +476,88 @@ fn names(record: Option<&Record>, label: &str, serial: &str) -> Verdict {
     let named = matches!(record.map(|record| &record.subject),
         Some(Subject::Hsm { token: Some(token) }) if token.label == label && token.serial == serial);
     check(named, "a token that no record names")
+}
+
+/// G3, I5: a record says of its material only what this look proved: *deleted* where each version refuses every use and no original is left, *live* where each
+/// works again, *tombstone* where nothing is left of it in the token that the record names.
+pub fn says_only_what_is_proved(o: &Observed, plan: &Plan) -> Verdict {
+    let (Some(before), Some(Effect::WriteRecord { record, .. })) = (standing(o), effect(plan))
+    else {
+        return Ok(());
+    };
+    match (before.state, record.state) {
+        (RecordState::Sealing, RecordState::Deleted) => check(
+            is_all(o, before, Mark::Deleted, Access::Refused),
+            "deleted while something of it can be used",
+        ),
+        (RecordState::Opening, RecordState::Live) => check(
+            is_all(o, before, Mark::Live, Access::Open),
+            "live while something of it is sealed",
+        ),
+        (RecordState::Destroying, RecordState::Tombstone) => {
+            check(is_gone(o, before), "a tombstone of what may be there still")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every object of every version proves itself under that mark and behaves so; an HSM's own token does as that access says.
+fn is_all(o: &Observed, record: &Record, mark: Mark, access: Access) -> bool {
+    match (&record.subject, &o.material) {
+        (Subject::Hsm { token }, Material::Token(Some(facts))) => {
+            let its = token.as_ref().map(|token| &token.serial);
+            its == Some(&facts.serial) && facts.access == access
+        }
+        (Subject::Hsm { .. }, _) => false,
+        (
+            Subject::Key {
+                versions,
+                algorithm,
+                ..
+            },
+            _,
+        ) => versions.iter().all(|version| {
+            let classes: &[Class] = match algorithm {
+                Algorithm::Oct(_) => &[Class::Secret],
+                Algorithm::Rsa(_) | Algorithm::Ec(_) => &[Class::Private, Class::Public],
+            };
+            let mut its = objects(o)
+                .iter()
+                .filter(|object| object.id.to_string() == version.material.0);
+            let whole = classes
+                .iter()
+                .all(|class| has_proved(o, version, *class, mark));
+            whole && its.all(|object| object.mark == mark)
+        }),
+    }
+}
+
+/// Looked at in the right token, and nothing of it is there. What was only pending is ended where it cannot be looked at, too.
+fn is_gone(o: &Observed, record: &Record) -> bool {
+    match (&record.subject, &o.material) {
+        (Subject::Hsm { token: None }, Material::Token(None)) => true,
+        (Subject::Hsm { token }, Material::Token(Some(facts))) => {
+            let named = token
+                .as_ref()
+                .is_none_or(|token| token.serial == facts.serial);
+            named && o.purging.contents == Some(Vec::new())
+        }
+        (
+            Subject::Key {
+                versions, pending, ..
+            },
+            Material::Objects(found),
+        ) => {
+            let pending = pending.iter().map(|pending| &pending.material.0);
+            let versions = versions.iter().map(|version| &version.material.0);
+            let all: Vec<_> = versions.chain(pending).collect();
+            !found.iter().any(|it| all.contains(&&it.id.to_string()))
+        }
+        (Subject::Key { versions, .. }, Material::Sealed | Material::NoToken) => {
+            versions.is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// SD-28: nothing is generated, and no *creating* is written, where status or record says that there was material.
@@ -930,14 +1087,18 @@ pub fn moves_the_phase_only_along_its_edges(o: &Observed, plan: &Plan) -> Verdic
         }
         (None, Some(api::Phase::Destroying)) => {
             let its = standing(o).filter(|record| found.is_of(&record.origin.uid));
+            let its = its.filter(|record| record.state == RecordState::Deleted);
+            let its = its.ok_or("a purge of what is not deleted")?;
+            check(is_due(o, its), "a purge that begins before its time")
+        }
+        (Some(api::Phase::Destroying), None) => {
+            let now = o.standing().map(|(held, _)| held.generation as i64);
             check(
-                its.is_some_and(|record| record.state == RecordState::Deleted),
-                "a purge of what is not deleted",
+                before.record_generation < now,
+                "a purge turned back while who decided on it may still go on (G6)",
             )
         }
-        (None, None) | (Some(api::Phase::Destroying), None | Some(api::Phase::Destroying)) => {
-            Ok(())
-        }
+        (None, None) | (Some(api::Phase::Destroying), Some(api::Phase::Destroying)) => Ok(()),
     }
 }
 
@@ -969,6 +1130,20 @@ fn begins_lawfully(o: &Observed, found: &Proxy) -> Verdict {
     });
     let by_object = o.alive().is_some_and(wants_recovery) && asks(None);
     check(by_recover || by_object, "nobody who may asks for it")
+}
+
+/// SD-19: the namespace is the one of then, or that of the HSM around it, or the Recover that claimed the proxy accepts it.
+fn is_accepted(o: &Observed, found: &Proxy) -> bool {
+    let space = o.namespace.as_ref().map(|space| space.uid.as_str());
+    let by = found.status.recovering.as_ref().map(|by| by.uid.as_str());
+    let mut claimants = o
+        .recovers
+        .iter()
+        .filter(|recover| Some(recover.meta.uid.as_str()) == by);
+    let hsm = o.hsm.as_ref().and_then(|hsm| hsm.record.as_ref());
+    Some(found.origin().namespace_uid.as_str()) == space
+        || hsm.is_some_and(|(_, hsm)| Some(hsm.origin.namespace_uid.as_str()) == space)
+        || claimants.any(|recover| recover.spec.accept_namespace_uid.as_deref() == space)
 }
 
 /// SD-21: its HSM is recovered with all keys, past turning back, into this very namespace.
@@ -1025,6 +1200,10 @@ pub fn makes_an_object_again_only_in_its_recovery(o: &Observed, plan: &Plan) -> 
             check(
                 o.namespace.as_ref().is_some_and(|space| !space.terminating),
                 "into no namespace",
+            )?;
+            check(
+                is_accepted(o, found),
+                "into a namespace that nobody accepted",
             )?;
             check(
                 o.lineage.kind == Kind::Hsm || o.hsm_is_live(),
@@ -1152,6 +1331,37 @@ fn left_out(key: &KeyOfHsm) -> bool {
         RecordState::Live => !key_lives(key) && whole,
         _ => false,
     }
+}
+
+/// G6: the PIN follows the record: while a token contradicts it, nothing is only shown, nor left.
+pub fn sets_the_pin_first(o: &Observed, plan: &Plan) -> Verdict {
+    let (Some(record), Material::Token(Some(facts))) = (standing(o), &o.material) else {
+        return Ok(());
+    };
+    let its = matches!(&record.subject, Subject::Hsm { token: Some(token) } if token.serial == facts.serial);
+    // One of another uid that terminates, and says that it had material too, is waited for.
+    let visited = o
+        .object
+        .as_ref()
+        .is_some_and(|object| object.meta.uid != record.origin.uid);
+    if !its || visited || in_doubt(o) || o.refused.is_some() {
+        return Ok(());
+    }
+    let retained = |found: &&Proxy| found.is_of(&record.origin.uid) && found.status.phase.is_none();
+    let holds = |object: &&Object| object.meta.uid == record.origin.uid;
+    let contradicts = match (record.state, facts.access) {
+        (RecordState::Deleted, Access::Open) => o.proxy.as_ref().is_some_and(|it| retained(&it)),
+        (RecordState::Live, Access::Refused) => o.alive().is_some_and(|it| holds(&it)),
+        _ => false,
+    };
+    let rests = match effect(plan) {
+        None => true,
+        Some(effect) => effect.name().starts_with("Show"),
+    };
+    check(
+        !(contradicts && rests),
+        "a token that its record contradicts is left",
+    )
 }
 
 // ---- waking ----

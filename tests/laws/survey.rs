@@ -16,6 +16,7 @@ pub const LAWS: &[(&str, Law)] = &[
     ("i1_ends", judge::ends_only_what_is_due),
     ("i2_live", judge::leaves_what_a_live_object_has),
     ("g3_touches", judge::touches_material_only_under_its_record),
+    ("g3_proved", judge::says_only_what_is_proved),
     ("sd03_neither", judge::never_neither_object_nor_proxy),
     ("g4_follows", judge::follows_the_record),
     ("i6_doubt", judge::writes_nothing_in_doubt),
@@ -36,6 +37,7 @@ pub const LAWS: &[(&str, Law)] = &[
         judge::makes_an_object_again_only_in_its_recovery,
     ),
     ("g6_keys", judge::waits_for_its_keys),
+    ("g6_pin", judge::sets_the_pin_first),
     ("wake", judge::wakes_in_time),
     ("settles", settles),
 ];

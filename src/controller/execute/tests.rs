@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use http::{Request, Response};
 use kube::Client;
@@ -7,13 +7,7 @@ use tower_test::mock::Handle;
 
 use super::*;
 use crate::backend::memory::MemoryBackend;
-use crate::backend::pool::Pool;
-use crate::clock::{Clock, Limits, Timekeeper};
-use crate::controller::queue::{self, Queue};
-use crate::controller::{index, tell};
-use crate::metrics::Metrics;
-use crate::plan::Settings;
-use crate::plan::observed::{Material, PurgeLook};
+use crate::controller::testing::{context, seen};
 use crate::softdelete::examples::{at, key, key_in};
 
 /// What the executor asked the API server for.
@@ -24,31 +18,10 @@ struct Asked {
     body: Value,
 }
 
-/// An executor over that backend, before an API server that answers each request with the object it was sent, and tells it.
+/// An executor over that backend, before an API server that answers each request with an object, and tells what it was asked.
 fn executor(backend: &MemoryBackend) -> (Context, tokio::task::JoinHandle<Vec<Asked>>) {
     let (service, server) = tower_test::mock::pair();
-    let client = Client::new(service, "payments");
-    let metrics = Arc::new(Metrics::new(|_| {}));
-    let queue = Queue::new(queue::Settings::default(), Arc::clone(&metrics), || 0.0);
-    let module: Arc<dyn HsmBackend> = Arc::new(backend.clone());
-    let context = Context {
-        cluster: Cluster::new(client.clone(), HashMap::new()),
-        backends: BTreeMap::from([("default".to_owned(), module)]),
-        pool: Pool::new(1).expect("a thread"),
-        index: index::Index::default(),
-        time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
-        settings: settings(),
-        waker: queue.waker(),
-        teller: tell::Teller::new(client, "test".into(), Arc::clone(&metrics)),
-        metrics,
-        purge_slot: tokio::sync::Mutex::default(),
-        etcd: super::super::etcd::Etcd::default(),
-        loading: super::super::loading::Loading::default(),
-        counted: std::sync::Mutex::default(),
-        refusals: super::super::refusals::Refusals::default(),
-        #[cfg(feature = "faults")]
-        stops: super::super::Stops::default(),
-    };
+    let context = context(Client::new(service, "payments"), backend);
     (context, tokio::spawn(answers(server)))
 }
 
@@ -68,41 +41,6 @@ async fn answers(mut server: Handle<Request<Body>, Response<Body>>) -> Vec<Asked
         respond.send_response(answer);
     }
     asked
-}
-
-fn settings() -> Settings {
-    Settings {
-        cluster: "c-1".into(),
-        undeletable: false,
-        quorum: 1,
-        purge_rate: 10,
-        day: chrono::Duration::days(1),
-        adopts: None,
-        history: chrono::Duration::days(365),
-    }
-}
-
-fn seen(kind: Kind) -> Observed {
-    Observed {
-        now: at(0),
-        clock_trusted: true,
-        settings: settings(),
-        lineage: Lineage::new(kind, "payments", "prod"),
-        backend: "default".into(),
-        namespace: None,
-        object: None,
-        proxy: None,
-        recovers: Vec::new(),
-        purges: Vec::new(),
-        records: Vec::new(),
-        material: Material::NotLooked,
-        hsm: None,
-        namesakes: Vec::new(),
-        keys: Vec::new(),
-        ended: BTreeMap::new(),
-        purging: PurgeLook::default(),
-        refused: None,
-    }
 }
 
 /// What one effect asks the API server for.

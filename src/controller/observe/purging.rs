@@ -75,3 +75,6 @@ async fn recovery_with_keys(
     let first = all.iter().find(unfinished);
     Ok(first.map(|recover| format!("Recover {}/{}", hsm.namespace, recover.meta.name)))
 }
+
+#[cfg(test)]
+mod tests;
