@@ -10,7 +10,7 @@
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-root=$PWD name=managed-hsm-operator user=65532
+root=$PWD program=managed-hsm-operator user=65532
 version=$(awk -F '"' '$1 == "version = " { print $2; exit }' Cargo.toml)
 
 executable='' out='' rootfs=''
@@ -41,22 +41,22 @@ release() {
   )
   local prefixes="-ffile-prefix-map=$CARGO_TARGET_DIR=/target -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
   CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; printf '%s' "${flags[*]}") CFLAGS=$prefixes SOURCE_DATE_EPOCH=$epoch \
-    cargo build --release --locked --bin "$name" >&2
-  executable=$CARGO_TARGET_DIR/release/$name
+    cargo build --release --locked --bin "$program" >&2
+  executable=$CARGO_TARGET_DIR/release/$program
 }
 
 # The executable, its loader and libraries where it looks for them, the account, and a folder for its store.
 fill() { # folder
   local into=$1 library
-  mkdir -p "$into"/{etc,tmp,usr/bin,var/lib/$name}
-  install -m 755 "$executable" "$into/usr/bin/$name"
+  mkdir -p "$into"/{etc,tmp,usr/bin,var/lib/$program}
+  install -m 755 "$executable" "$into/usr/bin/$program"
   while read -r library; do
     install -D -m 755 "$library" "$into$library"
   done < <(ldd "$executable" | awk '$2 == "=>" && $3 ~ /^\// { print $3 } $1 ~ /^\// { print $1 }' | sort -u)
   printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:%d:%d:nonroot:/:/sbin/nologin\n' $user $user >"$into/etc/passwd"
   printf 'root:x:0:\nnonroot:x:%d:\n' $user >"$into/etc/group"
-  install -D -m 644 LICENSE "$into/usr/share/doc/$name/LICENSE"
-  chmod 755 "$into" "$into"/{etc,usr,usr/bin,var,var/lib,var/lib/$name}
+  install -D -m 644 LICENSE "$into/usr/share/doc/$program/LICENSE"
+  chmod 755 "$into" "$into"/{etc,usr,usr/bin,var,var/lib,var/lib/$program}
   chmod 1777 "$into/tmp"
   find "$into" -type d ! -name tmp -exec chmod 755 {} +
   chmod 644 "$into"/etc/{passwd,group}
@@ -87,7 +87,7 @@ archive() {
   packed "$work/rootfs" "$work/layer.tar"
   layer=$(blob "$work/layer.tar")
   printf '{"created":"%s","architecture":"%s","os":"linux","config":{"User":"%d:%d","Env":["PATH=/usr/bin"],"Entrypoint":["%s"],"Cmd":["run"],"WorkingDir":"/","ExposedPorts":{"8080/tcp":{}},"Labels":{"org.opencontainers.image.title":"%s","org.opencontainers.image.version":"%s","org.opencontainers.image.licenses":"Apache-2.0"}},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created":"%s","created_by":"hack/image.sh"}]}' \
-    "$created" "$architecture" $user $user "/usr/bin/$name" "$name" "$version" "$layer" "$created" >"$work/config.json"
+    "$created" "$architecture" $user $user "/usr/bin/$program" "$program" "$version" "$layer" "$created" >"$work/config.json"
   config=$(blob "$work/config.json")
   printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
     "$(described application/vnd.oci.image.config.v1+json "$config")" \
@@ -96,8 +96,8 @@ archive() {
   printf '{"imageLayoutVersion":"1.0.0"}' >"$work/layout/oci-layout"
   printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}' \
     "$(described application/vnd.oci.image.manifest.v1+json "$manifest" |
-      sed "s|}\$|,\"annotations\":{\"org.opencontainers.image.ref.name\":\"$version\",\"io.containerd.image.name\":\"$name:$version\"}}|")" >"$work/layout/index.json"
-  printf '[{"Config":"blobs/sha256/%s","RepoTags":["%s:%s"],"Layers":["blobs/sha256/%s"]}]' "$config" "$name" "$version" "$layer" >"$work/layout/manifest.json"
+      sed "s|}\$|,\"annotations\":{\"org.opencontainers.image.ref.name\":\"$version\",\"io.containerd.image.name\":\"$program:$version\"}}|")" >"$work/layout/index.json"
+  printf '[{"Config":"blobs/sha256/%s","RepoTags":["%s:%s"],"Layers":["blobs/sha256/%s"]}]' "$config" "$program" "$version" "$layer" >"$work/layout/manifest.json"
   find "$work/layout" -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} +
   mkdir -p "$(dirname "$out")"
   packed "$work/layout" "$out.new"
@@ -112,4 +112,4 @@ fi
 out=${out:-target/image.tar}
 fill "$work/rootfs"
 archive
-echo "$out: $name:$version, $(du -h "$out" | cut -f 1), sha256 $(sha256sum "$out" | cut -d ' ' -f 1)"
+echo "$out: $program:$version, $(du -h "$out" | cut -f 1), sha256 $(sha256sum "$out" | cut -d ' ' -f 1)"
