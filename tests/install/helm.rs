@@ -1,47 +1,45 @@
 //! A release on a real API server: installed, upgraded, uninstalled, installed again. There is no node, so nothing of it runs.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use testplane::{Options, Plane, borrow};
 
 use crate::NAMESPACE;
-use crate::rendered::{CHART, helm};
+use crate::rendered::{CHART, helm, standing};
 
 const RELEASE: &str = "hsm";
+/// What Helm says of objects that are another release's.
+const TAKEN: &str = "exists and cannot be imported";
+
+fn tried(plane: &Plane, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut all = arguments.to_vec();
+    all.extend(["--namespace", namespace]);
+    helm(Some(&plane.kubeconfig()), &all)
+}
 
 fn run(plane: &Plane, arguments: &[&str]) -> String {
-    let mut all = arguments.to_vec();
-    all.extend(["--namespace", NAMESPACE]);
-    helm(Some(&plane.kubeconfig()), &all).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
+    tried(plane, NAMESPACE, arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
 }
 
-/// Each object of the release with its uid and version, and the Secret with the PINs.
-async fn standing(plane: &Plane) -> Vec<String> {
-    let kinds = "crd,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets";
-    let show = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.resourceVersion}{\"\\n\"}{end}";
-    let all = plane
-        .kubectl(&["get", kinds, "-n", NAMESPACE, "-o", show], "")
-        .await
-        .ok();
-    let ours =
-        |line: &&str| line.contains("managed-hsm-operator") || line.contains("managedhsm.dev");
-    // Helm's own records of its releases.
-    let record = |line: &&str| line.contains("sh.helm.release");
-    let mut lines: Vec<_> = all
-        .lines()
-        .filter(ours)
-        .filter(|line| !record(line))
-        .map(str::to_owned)
-        .collect();
-    lines.sort();
-    lines
-}
-
-fn kinds(lines: &[String]) -> Vec<&str> {
-    let mut kinds: Vec<_> = lines
-        .iter()
-        .filter_map(|line| line.split('/').next())
+fn kinds(standing: &BTreeMap<String, Value>) -> Vec<&str> {
+    let mut kinds: Vec<_> = standing
+        .values()
+        .filter_map(|object| object["kind"].as_str())
         .collect();
     kinds.dedup();
     kinds
+}
+
+/// Each of these is there, and is the one that it was.
+#[track_caller]
+fn same(were: &BTreeMap<String, Value>, are: &BTreeMap<String, Value>) {
+    for (name, was) in were {
+        let is = are.get(name).unwrap_or_else(|| panic!("{name} is gone"));
+        assert_eq!(is["metadata"]["uid"], was["metadata"]["uid"], "{name}");
+        assert_eq!(is["spec"], was["spec"], "{name}");
+        assert_eq!(is["data"], was["data"], "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,8 +73,14 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
     plane.kubectl(&["apply", "-f", "-"], hsm).await.ok();
 
     let installed = standing(&plane).await;
-    assert_eq!(installed.len(), 16, "{installed:#?}");
+    assert_eq!(installed.len(), 16, "{:?}", installed.keys());
     run(&plane, &["upgrade", RELEASE, CHART]);
+    assert_eq!(standing(&plane).await, installed);
+
+    // One serves the whole cluster.
+    let second = ["install", "second", CHART, "--create-namespace"];
+    let refused = tried(&plane, "another", &second).expect_err("there is one");
+    assert!(refused.contains(TAKEN), "{refused}");
     assert_eq!(standing(&plane).await, installed);
 
     run(&plane, &["uninstall", RELEASE, "--wait"]);
@@ -85,28 +89,26 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
         kinds(&left),
         [
             "CustomResourceDefinition",
+            "Namespace",
             "PersistentVolumeClaim",
             "Secret"
         ]
     );
-    assert_eq!(left.len(), 8, "{left:#?}");
-    assert!(
-        left.iter().all(|line| installed.contains(line)),
-        "touched: {left:#?}"
-    );
-    plane
-        .kubectl(&["get", "managedhsm", "safe", "-n", "default"], "")
-        .await
-        .ok();
+    assert_eq!(left.len(), 9, "{:?}", left.keys());
+    same(&left, &installed);
+    let get = ["get", "managedhsm", "safe", "-n", "default"];
+    plane.kubectl(&get, "").await.ok();
 
     run(&plane, &["install", RELEASE, CHART]);
     let again = standing(&plane).await;
-    let uid = |line: &String| line.rsplit_once(' ').expect("a version").0.to_owned();
-    let kept: Vec<_> = left.iter().map(uid).collect();
-    let back: Vec<_> = again.iter().map(uid).collect();
-    assert_eq!(again.len(), 16);
-    assert!(
-        kept.iter().all(|line| back.contains(line)),
-        "{kept:#?}\n{back:#?}"
-    );
+    assert_eq!(kinds(&again), kinds(&installed));
+    same(&left, &again);
+
+    // Under another name only on purpose.
+    run(&plane, &["uninstall", RELEASE, "--wait"]);
+    let refused = tried(&plane, NAMESPACE, &["install", "renamed", CHART]);
+    let refused = refused.expect_err("of another release");
+    assert!(refused.contains(TAKEN), "{refused}");
+    run(&plane, &["install", "renamed", CHART, "--take-ownership"]);
+    same(&left, &standing(&plane).await);
 }

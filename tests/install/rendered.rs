@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize as _;
 use serde_json::Value;
-use testplane::{helm_path, kubectl_path, project_dir};
+use testplane::{Plane, helm_path, kubectl_path, project_dir};
 
 use crate::NAMESPACE;
 
@@ -90,6 +90,29 @@ pub fn kustomize(folder: &str) -> String {
 
 pub fn file(path: &str) -> String {
     std::fs::read_to_string(project_dir().join(path)).expect("it is there")
+}
+
+/// Each of our objects as it stands on the server, in full. (Not its resourceVersion: the server moves a claim's at the first apply that changes nothing.)
+pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
+    let kinds = "crd,ns,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets";
+    let all = plane
+        .kubectl(&["get", kinds, "-n", NAMESPACE, "-o", "json"], "")
+        .await
+        .ok();
+    let all: Value = serde_json::from_str(&all).expect("JSON");
+    let mut standing = BTreeMap::new();
+    for mut object in all["items"].as_array().expect("a list").clone() {
+        let name = object["metadata"]["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned();
+        if name.starts_with("managed-hsm-operator") || name.ends_with("managedhsm.dev") {
+            object["metadata"]["resourceVersion"] = Value::Null;
+            let kind = object["kind"].as_str().expect("a kind");
+            standing.insert(format!("{kind}/{name}"), object);
+        }
+    }
+    standing
 }
 
 /// The one of that kind.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testplane::{Options, Plane, borrow};
 
 use crate::NAMESPACE;
-use crate::rendered::{Objects, file, objects, one};
+use crate::rendered::{Objects, file, objects, one, standing};
 use crate::values::with_everything;
 
 /// As a person installs it, and looks at each warning.
@@ -14,25 +14,6 @@ async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
     let output = plane.kubectl(&arguments, yaml).await;
     assert_eq!(output.stderr, "", "{output:?}");
     output.ok();
-}
-
-/// What each of them is on the server, without what only the server writes.
-async fn versions(plane: &Plane, objects: &Objects) -> Vec<String> {
-    let mut found = Vec::new();
-    for [kind, namespace, name] in objects.keys() {
-        let mut arguments = vec![
-            "get",
-            kind,
-            name,
-            "-o",
-            "jsonpath={.kind}/{.metadata.name} {.metadata.uid} {.metadata.generation} {.metadata.resourceVersion}",
-        ];
-        if !namespace.is_empty() {
-            arguments.extend(["-n", namespace]);
-        }
-        found.push(plane.kubectl(&arguments, "").await.ok());
-    }
-    found
 }
 
 /// A pod of the Deployment's template, as its ReplicaSet would make it.
@@ -57,11 +38,10 @@ async fn every_object_is_taken_strictly_and_applying_it_again_changes_nothing() 
         "--timeout=60s",
     ];
     plane.kubectl(&wait, "").await.ok();
-    let objects = objects(&yaml);
-    let before = versions(&plane, &objects).await;
-    assert_eq!(before.len(), 16, "{before:?}");
+    let before = standing(&plane).await;
+    assert_eq!(before.len(), objects(&yaml).len(), "{:?}", before.keys());
     apply(&plane, &yaml, &[]).await;
-    assert_eq!(versions(&plane, &objects).await, before);
+    assert_eq!(standing(&plane).await, before);
     apply(
         &plane,
         &with_everything(),
