@@ -286,6 +286,14 @@ async fn the_executable_comes_up_with_nothing_but_the_image_around_it() {
         "default",
     ];
     plane.kubectl(&wait, "").await.ok();
+    // As `kubectl exec` would ask it.
+    let mut ask = image.inside(&["ledger", "list"]).expect("it may");
+    let said = ask.output().expect("it runs");
+    assert!(
+        said.status.success() && text(&said).contains("signing"),
+        "{}",
+        text(&said)
+    );
 }
 
 struct Killed(std::process::Child);
