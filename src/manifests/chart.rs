@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Map, Value as Json, json};
 
-use super::template::{escaped, template};
+use super::template::{all_found, escaped, template};
 use super::values::{self, BACKENDS_FILE, Value};
 use super::{Error, GENERATED, NAME, Object, definitions, objects, within};
 
@@ -20,7 +20,10 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
         let text = template(object, &values)?;
         templates.entry(object.subject).or_default().push(text);
     }
-    let backends = template(&backends_file()?, &values)?;
+    let file = backends_file()?;
+    let every: Vec<_> = objects.iter().chain([&file]).collect();
+    all_found(&every, &values)?;
+    let backends = template(&file, &values)?;
     let backends = format!("{{{{- if .Values.backends }}}}\n{backends}{{{{- end }}}}\n");
     templates.entry("backends").or_default().push(backends);
     let definitions = escaped(&definitions()?);

@@ -58,8 +58,11 @@ impl Object {
         Ok(Self { subject, value })
     }
 
-    fn kind(&self) -> &str {
-        self.value["kind"].as_str().unwrap_or_default()
+    /// Kind and name: no two of ours have the same.
+    fn id(&self) -> String {
+        let text = |value: &Yaml| value.as_str().unwrap_or_default().to_owned();
+        let name = text(&self.value["metadata"]["name"]);
+        format!("{}/{name}", text(&self.value["kind"]))
     }
 }
 

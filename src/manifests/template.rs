@@ -8,8 +8,8 @@ use super::{Error, Object};
 
 /// A place in an object that a value decides.
 pub(super) struct Place {
-    /// Of this kind there is one object.
-    pub kind: &'static str,
+    /// Kind and name.
+    pub object: String,
     /// Keys and positions, `/` before each; `name=x` is the list's item of that name, `-` its end.
     pub path: String,
     pub how: How,
@@ -27,8 +27,8 @@ pub(super) enum How {
 
 /// What the object has at a place.
 pub(super) fn at(objects: &[Object], place: &Place) -> Result<Json, Error> {
-    let missing = || Error::NoSuchPlace(format!("{} {}", place.kind, place.path));
-    let object = objects.iter().find(|object| object.kind() == place.kind);
+    let missing = || missing(place);
+    let object = objects.iter().find(|object| object.id() == place.object);
     let mut object = object.ok_or_else(missing)?.value.clone();
     let mut value = &mut object;
     for step in steps(&place.path) {
@@ -37,18 +37,29 @@ pub(super) fn at(objects: &[Object], place: &Place) -> Result<Json, Error> {
     Ok(serde_json::to_value(value)?)
 }
 
+/// Whether each value's places are in one of these objects.
+pub(super) fn all_found(objects: &[&Object], values: &[Value]) -> Result<(), Error> {
+    let ids: Vec<_> = objects.iter().map(|object| object.id()).collect();
+    let mut places = values.iter().flat_map(|value| &value.places);
+    let lost = places.find(|place| !ids.contains(&place.object));
+    lost.map_or(Ok(()), |place| Err(missing(place)))
+}
+
+fn missing(place: &Place) -> Error {
+    Error::NoSuchPlace(format!("{} {}", place.object, place.path))
+}
+
 /// The template of one object.
 pub(super) fn template(object: &Object, values: &[Value]) -> Result<String, Error> {
     let its = values
         .iter()
         .flat_map(|value| value.places.iter().map(move |place| (value, place)));
     let its: Vec<_> = its
-        .filter(|(_, place)| place.kind == object.kind())
+        .filter(|(_, place)| place.object == object.id())
         .collect();
     let mut marked = object.value.clone();
     for (number, (_, place)) in its.iter().enumerate() {
-        put(&mut marked, place, &mark(number))
-            .ok_or_else(|| Error::NoSuchPlace(format!("{} {}", place.kind, place.path)))?;
+        put(&mut marked, place, &mark(number)).ok_or_else(|| missing(place))?;
     }
     let mut text = escaped(&serde_yaml_ng::to_string(&marked)?);
     for (number, (value, place)) in its.iter().enumerate() {

@@ -8,7 +8,9 @@ use crate::config::{Config, GRACE, Surroundings};
 
 fn found(kind: &str) -> Json {
     let objects = objects(NAMESPACE).expect("objects");
-    let object = objects.iter().find(|object| object.kind() == kind);
+    let object = objects
+        .iter()
+        .find(|object| object.id().starts_with(&format!("{kind}/")));
     serde_json::to_value(&object.expect("it is there").value).expect("json")
 }
 
@@ -153,11 +155,18 @@ fn a_value_without_its_place_is_no_chart() {
     let mut values = super::values::all(&objects).expect("values");
     let moved = values.iter_mut().find(|value| value.name == "replicas");
     moved.expect("it is there").places[0].path = "/spec/replica/s".to_owned();
-    let deployment = objects.iter().find(|object| object.kind() == "Deployment");
+    let deployment = objects
+        .iter()
+        .find(|object| object.id().starts_with("Deployment/"));
     let refused = super::template::template(deployment.expect("it is there"), &values);
+    let others: Vec<_> = objects
+        .iter()
+        .filter(|it| !it.id().starts_with("Role/"))
+        .collect();
+    assert!(super::template::all_found(&others, &values).is_err());
     assert_eq!(
         refused.expect_err("no such place").to_string(),
-        "the chart wants to replace Deployment /spec/replica/s, and no object has it"
+        "the chart wants to replace Deployment/managed-hsm-operator /spec/replica/s, and no object has it"
     );
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::template::{How, Place, at};
-use super::{Error, NAME, Object, PIN_SECRET, flags};
+use super::{Error, NAME, Object, PIN_SECRET, STORE, flags};
 
 /// One value of the chart. Its default is what the objects have without it.
 pub(super) struct Value {
@@ -149,12 +149,12 @@ fn backends() -> Vec<Value> {
                 in_pod("volumes/-", when(&format!("- name: backends\n  configMap:\n    name: {NAME}-backends"))),
                 // The file is read at the start only: another one is another pod.
                 Place {
-                    kind: "Deployment",
+                    object: deployment(),
                     path: "/spec/template/metadata/annotations".into(),
                     how: when("annotations:\n  managedhsm.dev/backends: {{ toYaml .Values.backends | sha256sum }}"),
                 },
                 Place {
-                    kind: "ConfigMap",
+                    object: format!("ConfigMap/{NAME}-backends"),
                     path: format!("/data/{BACKENDS_FILE}"),
                     how: How::Scalar("|{{- toYaml .Values.backends | nindent 4 }}".into()),
                 },
@@ -179,7 +179,7 @@ fn backends() -> Vec<Value> {
 
 fn store(objects: &[Object]) -> Result<Vec<Value>, Error> {
     let claim = |path: &str, how| Place {
-        kind: "PersistentVolumeClaim",
+        object: format!("PersistentVolumeClaim/{STORE}"),
         path: path.into(),
         how,
     };
@@ -192,7 +192,7 @@ fn store(objects: &[Object]) -> Result<Vec<Value>, Error> {
             schema: json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}),
             places: vec![
                 variable("pin-secret", "{{ .Values.pinSecret | quote }}".into())?,
-                Place { kind: "Role", path: "/rules/3/resourceNames/0".into(), how: How::Scalar("{{ .Values.pinSecret | quote }}".into()) },
+                Place { object: format!("Role/{NAME}"), path: "/rules/3/resourceNames/0".into(), how: How::Scalar("{{ .Values.pinSecret | quote }}".into()) },
             ],
         },
         Value {
@@ -214,7 +214,7 @@ fn store(objects: &[Object]) -> Result<Vec<Value>, Error> {
 
 fn pod(objects: &[Object]) -> Result<Vec<Value>, Error> {
     let replicas = || Place {
-        kind: "Deployment",
+        object: deployment(),
         path: "/spec/replicas".into(),
         how: How::Tree,
     };
@@ -263,9 +263,13 @@ fn with(value: &str, field: &str) -> String {
     )
 }
 
+fn deployment() -> String {
+    format!("Deployment/{NAME}")
+}
+
 fn in_pod(path: &str, how: How) -> Place {
     Place {
-        kind: "Deployment",
+        object: deployment(),
         path: format!("/spec/template/spec/{path}"),
         how,
     }
