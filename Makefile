@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crashes lint bench crds readme docs clean-cache
+.PHONY: help demo test crashes lint bench crds manifests image image-check readme docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,15 @@ bench: ## how long many keys take through a whole life, and how many requests (K
 
 crds: ## writes crds/ anew from the types in src/api
 	@hack/crds.sh
+
+manifests: ## writes deploy/ and the chart anew from src/manifests
+	@. hack/env.sh; UPDATE_MANIFESTS=1 cargo test --quiet --locked --test manifests >/dev/null; git --no-pager diff --stat -- deploy charts
+
+image: ## the operator's image as an OCI archive, without a daemon or a registry: target/image.tar (a release build: about 5 minutes)
+	@hack/image.sh
+
+image-check: ## makes the image twice from nothing, in two folders, and compares the bytes (about 20 minutes)
+	@hack/image-check.sh
 
 readme: ## writes the demo's output into the README anew (about a minute)
 	@hack/readme.sh

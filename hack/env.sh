@@ -25,7 +25,7 @@ debian() { # packages
 
 # Rust and Go: installed by the person; rust-toolchain.toml and go.mod choose the versions.
 command -v cargo >/dev/null || missing "Rust is missing (cargo is not in PATH)." "install rustup; rust-toolchain.toml then chooses the version by itself"
-command -v go >/dev/null || missing "Go is missing (it builds the control plane that the tests run on)." "install Go 1.26 or later; on Debian 13 or later: sudo apt-get install golang-go"
+[ "${needs_go:-yes}" = no ] || command -v go >/dev/null || missing "Go is missing (it builds the control plane that the tests run on)." "install Go 1.26 or later; on Debian 13 or later: sudo apt-get install golang-go"
 command -v cc >/dev/null || missing "A C compiler is missing." "sudo apt-get install build-essential"
 
 # OpenSSL's headers: the embedded soft token is built on them.
@@ -89,6 +89,7 @@ tidy_cache() { # prefix
 }
 tidy_cache target
 tidy_cache controlplane
+tidy_cache tool
 
 # Settings of the caller that would make a test depend on this machine, or reach a cluster by accident.
 if [ "${CLUSTER:-}" != current ]; then unset KUBECONFIG; fi

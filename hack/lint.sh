@@ -14,6 +14,6 @@ else
   echo "note: cargo-deny is not installed, so deny.toml (licences, sources) was not checked: cargo install cargo-deny"
 fi
 if command -v shellcheck >/dev/null; then
-  shellcheck -x -P SCRIPTDIR -S warning hack/*.sh hack/demo/*.sh controlplane/build.sh .ci/run
+  shellcheck -x -P SCRIPTDIR -S warning hack/*.sh hack/demo/*.sh controlplane/build.sh tools/build.sh .ci/run
 fi
 echo "lint: clean"

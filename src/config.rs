@@ -5,7 +5,7 @@ pub mod backends;
 mod duration;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::leader;
@@ -16,6 +16,11 @@ use backends::{Allowed, Backend, Store};
 
 /// A day in earnest.
 pub const REAL_DAY: Duration = Duration::from_secs(86_400);
+
+/// How long the controller gets to finish what it has in hand when it is told to stop; after it the Lease is released, which takes a renew deadline at most.
+pub const GRACE: Duration = Duration::from_secs(24);
+/// And after that the health server.
+pub const HEALTH_GRACE: Duration = Duration::from_secs(2);
 
 /// Everything that was set, and right. Destructure it whole, so that nothing is set in vain.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +39,8 @@ pub struct Config {
     pub adopt_cluster_id: Option<String>,
     pub data_dir: PathBuf,
     pub pin_dir: PathBuf,
+    /// The Secret in `namespace` that keeps the embedded backend's PINs instead of `pin_dir`.
+    pub pin_secret: Option<String>,
     pub metrics_addr: SocketAddr,
     pub log_format: LogFormat,
     /// How long a day of retention and announcement lasts.
@@ -104,6 +111,7 @@ impl Config {
             adopt_cluster_id,
             data_dir,
             pin_dir,
+            pin_secret,
             metrics_addr,
             log_format,
             day_length,
@@ -119,6 +127,7 @@ impl Config {
         check_day(day_length, surroundings.in_pod, allow_short_days)?;
         check_domain(&cluster_domain)?;
         adopt_cluster_id.as_deref().map_or(Ok(()), check_uid)?;
+        check_pins(pin_dir.as_deref(), pin_secret.as_deref())?;
         let lease_times = leader::Times {
             lease: lease_duration,
             deadline: lease_renew_deadline,
@@ -134,6 +143,7 @@ impl Config {
             cluster_domain,
             adopt_cluster_id,
             pin_dir: pin_dir.unwrap_or_else(|| data_dir.join("pins")),
+            pin_secret,
             data_dir,
             metrics_addr,
             log_format,
@@ -179,6 +189,12 @@ impl Config {
             };
             lines.push(format!(
                 "backend {name}: {place}{each} of {max_keys_per_hsm} keys{whom}"
+            ));
+        }
+        if let Some(secret) = &self.pin_secret {
+            lines.push(format!(
+                "the embedded HSMs' PINs: in the Secret {}/{secret}, made at the first start",
+                self.namespace
             ));
         }
         lines.push(self.explain_purges());
@@ -256,6 +272,19 @@ fn check_uid(uid: &str) -> Result<(), String> {
     Err(format!(
         "--adopt-cluster-id {uid:?} is no uid; take the one that ForeignMaterial names, the old cluster's `kubectl get namespace kube-system -o jsonpath={{.metadata.uid}}`"
     ))
+}
+
+fn check_pins(folder: Option<&Path>, secret: Option<&str>) -> Result<(), String> {
+    let Some(secret) = secret else { return Ok(()) };
+    if folder.is_some() {
+        return Err(
+            "--pin-dir and --pin-secret both say where the PINs are kept; give one of them"
+                .to_owned(),
+        );
+    }
+    check_domain(secret).map_err(|_| {
+        format!("--pin-secret {secret:?} is no name of a Secret; use lower-case letters, digits, dashes and dots, such as managed-hsm-operator-pins")
+    })
 }
 
 fn check_times(times: leader::Times) -> Result<(), String> {

@@ -25,6 +25,8 @@ pub mod http;
 #[forbid(unsafe_code)]
 pub mod leader;
 #[forbid(unsafe_code)]
+pub mod manifests;
+#[forbid(unsafe_code)]
 pub mod metrics;
 #[forbid(unsafe_code)]
 pub mod plan;

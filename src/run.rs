@@ -9,6 +9,7 @@ mod backends;
 mod cluster;
 mod controller;
 mod ledger;
+mod pins;
 mod socket;
 mod supervisor;
 
@@ -20,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Limits, Timekeeper};
-use crate::config::{Config, REAL_DAY};
+use crate::config::{Config, GRACE, HEALTH_GRACE, REAL_DAY};
 use crate::http::{self, Readiness, Server};
 use crate::leader::{self, Candidate, Leader};
 use crate::metrics::Metrics;
@@ -29,9 +30,6 @@ use supervisor::Supervisor;
 
 pub use ledger::{AskError, ask};
 pub use supervisor::Ended;
-
-/// How long the controller gets to finish what it has in hand. Kubernetes kills after 30 s unless it is told otherwise.
-const GRACE: Duration = Duration::from_secs(24);
 
 /// How often the clock is compared with the API server's.
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
@@ -110,7 +108,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     shared.end.cancel();
     tasks
-        .finish(HEALTH, Duration::from_secs(2))
+        .finish(HEALTH, HEALTH_GRACE)
         .await
         .unwrap_or_else(|late| tracing::warn!("{late}"));
     tracing::info!("stopped in good order");

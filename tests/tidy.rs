@@ -36,6 +36,8 @@ const LAW: &[(&str, &[&str])] = &[
     ("config", PLUMBING),
     ("telemetry", PLUMBING),
     ("leader", PLUMBING),
+    // The definitions, and the flags of `run`.
+    ("manifests", &["api", "config"]),
     // The composition root.
     ("run", &["*"]),
     ("main", &["*"]),

@@ -251,6 +251,11 @@ pub struct RunArgs {
     #[arg(long, env = "MHSM_PIN_DIR", value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
 
+    /// The Secret, in the namespace of the Lease, that keeps the embedded backend's PINs instead of PIN files, as `so-pin` and
+    /// `user-pin`; made at the first start
+    #[arg(long, env = "MHSM_PIN_SECRET", value_name = "NAME")]
+    pub pin_secret: Option<String>,
+
     /// Where health and metrics are served; port 0 takes a free one and logs it
     #[arg(
         long,

@@ -179,3 +179,19 @@ fn the_explanation_says_what_matters() {
         "{odd}"
     );
 }
+
+#[test]
+fn pins_are_kept_in_one_place() {
+    let config = run("--pin-secret operator-pins").expect("good");
+    assert_eq!(config.pin_secret.as_deref(), Some("operator-pins"));
+    let both = run("--pin-secret operator-pins --pin-dir /pins").expect_err("two places");
+    assert_eq!(
+        both,
+        "--pin-dir and --pin-secret both say where the PINs are kept; give one of them"
+    );
+    let odd = run("--pin-secret Operator_Pins").expect_err("no name");
+    assert!(
+        odd.starts_with("--pin-secret \"Operator_Pins\" is no name of a Secret; use"),
+        "{odd}"
+    );
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::backend::HsmBackend;
 #[cfg(feature = "embedded")]
 use crate::backend::pkcs11::embedded;
-use crate::backend::pkcs11::{OpenError, PinPaths, external};
+use crate::backend::pkcs11::{OpenError, PinPaths, PinStore, external};
 #[cfg(feature = "embedded")]
 use crate::backend::{Stored, TokenLabel};
 use crate::config::backends::{Allowed, Backend, PinFiles, Store};
@@ -35,18 +35,18 @@ pub(super) enum Failure {
     Panicked(String),
 }
 
-/// Opens all, one after the other. `data_dir` is the embedded one's, and holds a folder for each of the others.
+/// Opens all, one after the other. `data_dir` is the embedded one's, and holds a folder for each of the others; `pins` are the embedded one's where the file names none.
 pub(super) async fn open(
     backends: &[Backend],
     data_dir: &Path,
-    pin_dir: &Path,
+    pins: &Arc<dyn PinStore>,
 ) -> Result<BTreeMap<String, Arc<dyn HsmBackend>>, Failure> {
     let mut opened = BTreeMap::new();
     for backend in backends {
         enforced(backend)?;
         let name = backend.name.clone();
-        let (task, data_dir, pin_dir) = (backend.clone(), data_dir.to_owned(), pin_dir.to_owned());
-        let open = tokio::task::spawn_blocking(move || open_one(&task, &data_dir, &pin_dir));
+        let (task, data_dir, pins) = (backend.clone(), data_dir.to_owned(), Arc::clone(pins));
+        let open = tokio::task::spawn_blocking(move || open_one(&task, &data_dir, pins));
         let module = open.await.map_err(|_| Failure::Panicked(name.clone()))??;
         tracing::info!(backend = name, "the backend is open");
         opened.insert(name, module);
@@ -79,14 +79,15 @@ fn enforced(backend: &Backend) -> Result<(), Failure> {
 fn open_one(
     backend: &Backend,
     data_dir: &Path,
-    pin_dir: &Path,
+    usual: Arc<dyn PinStore>,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     let failed = |error| Failure::Open(backend.name.clone(), error);
     match &backend.store {
         Store::Embedded { slots, pins } => {
-            let pins = pins
-                .as_ref()
-                .map_or_else(|| PinPaths::in_folder(pin_dir), paths);
+            let pins = match pins {
+                Some(files) => Arc::new(paths(files)) as Arc<dyn PinStore>,
+                None => usual,
+            };
             open_embedded(backend, *slots, data_dir, pins)
         }
         Store::Pkcs11 {
@@ -117,7 +118,7 @@ fn open_embedded(
     backend: &Backend,
     slots: u32,
     data_dir: &Path,
-    pins: PinPaths,
+    pins: Arc<dyn PinStore>,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     let (max_tokens, max_keys) = (count(slots), count(backend.max_keys_per_hsm));
     let config = embedded::Config {
@@ -136,7 +137,7 @@ fn open_embedded(
     backend: &Backend,
     _: u32,
     _: &Path,
-    _: PinPaths,
+    _: Arc<dyn PinStore>,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     Err(Failure::NotBuilt(backend.name.clone()))
 }

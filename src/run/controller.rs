@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Shared, backends, socket};
+use super::{Shared, backends, pins, socket};
+use crate::backend::pkcs11::{PinPaths, PinStore};
 use crate::backend::pool::Pool;
 use crate::config::Config;
 use crate::controller::ledger::{Asked, Wishes};
@@ -70,13 +71,14 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         adopt_cluster_id,
         data_dir,
         pin_dir,
+        pin_secret,
         day_length,
         concurrency,
         // Of the process around the controller.
         metrics_addr: _,
         log_format: _,
         clock_tolerance: _,
-        namespace: _,
+        namespace,
         lease_name: _,
         lease_times: _,
         pod_name: _,
@@ -90,7 +92,11 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         .await
         .map_err(controller::Failure::from)?
         .ok_or(Failure::NoClusterId)?;
-    let opened = backends::open(backends, data_dir, pin_dir).await?;
+    let pins: Arc<dyn PinStore> = match pin_secret {
+        Some(name) => Arc::new(pins::InSecret::new(client.clone(), namespace, name)),
+        None => Arc::new(PinPaths::in_folder(pin_dir)),
+    };
+    let opened = backends::open(backends, data_dir, &pins).await?;
     let settings = plan::Settings {
         cluster: Uid(cluster),
         undeletable: *undeletable,

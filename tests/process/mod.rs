@@ -43,16 +43,27 @@ pub fn log_of(store: &Path) -> PathBuf {
 impl Process {
     /// Over the store in that folder, with these flags besides.
     pub fn start(plane: &Plane, store: &Path, flags: &[&str]) -> Self {
+        let pins = store.join("pins").display().to_string();
+        let flags: Vec<&str> = flags.iter().copied().chain(["--pin-dir", &pins]).collect();
+        Self::start_as(&plane.kubeconfig(), store, &[], &flags)
+    }
+
+    /// As whom that kubeconfig names, with these environment variables and flags besides.
+    pub fn start_as(
+        kubeconfig: &Path,
+        store: &Path,
+        environment: &[(String, String)],
+        flags: &[&str],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
             .args(["run", "--metrics-addr", "127.0.0.1:0"])
             .args(flags)
             .arg("--data-dir")
             .arg(store.join("data"))
-            .arg("--pin-dir")
-            .arg(store.join("pins"))
-            .env("KUBECONFIG", plane.kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "managed_hsm_operator=debug")
             .env_remove("KUBERNETES_SERVICE_HOST")
+            .envs(environment.iter().cloned())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -31,7 +31,7 @@ use cryptoki::{
     slot::Slot,
 };
 
-pub use pins::{Pin, PinError, PinPaths, Pins, SO_PIN_FILE, USER_PIN_FILE};
+pub use pins::{Pin, PinError, PinPaths, PinStore, Pins, SO_PIN_FILE, USER_PIN_FILE};
 
 use super::{
     Access, BackendError, Class, Handle, HsmBackend, Mark, MaterialId, Result, TokenFacts,

@@ -1,4 +1,4 @@
-//! One SO and one user PIN a backend, each in a file of its own: only the operator has them.
+//! One SO and one user PIN a backend, each in a file of its own, or wherever else they are kept: only the operator has them.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -16,7 +16,20 @@ use zeroize::Zeroizing;
 pub const SO_PIN_FILE: &str = "so-pin";
 pub const USER_PIN_FILE: &str = "user-pin";
 
-/// Where the two PINs of a backend lie.
+/// Where the two PINs of a backend are kept.
+pub trait PinStore: std::fmt::Debug + Send + Sync {
+    /// Reads both. Where there is none and `may_make` says that no token needs one yet, new ones are made and kept for good before this returns; else they are never
+    /// made anew, since a new one opens no token, and wrong ones lock it for ever.
+    fn open(&self, may_make: bool) -> Result<Pins, PinError>;
+}
+
+impl PinStore for PinPaths {
+    fn open(&self, may_make: bool) -> Result<Pins, PinError> {
+        Pins::open(self, may_make)
+    }
+}
+
+/// Where the two PINs of a backend lie as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinPaths {
     pub so: PathBuf,
@@ -57,6 +70,18 @@ impl Pin {
         Pin((0..LENGTH).map(digit).collect::<String>().into())
     }
 
+    /// The PIN that was kept as this text, which may end in a newline. None: that is no PIN.
+    pub fn kept(text: &str) -> Option<Pin> {
+        let line = text.trim_end_matches(['\r', '\n']);
+        let is_one = line.len() >= SHORTEST && !line.contains(['\r', '\n']);
+        is_one.then(|| Pin(line.to_owned().into()))
+    }
+
+    /// For whoever keeps it, and nobody else.
+    pub fn secret(&self) -> &SecretString {
+        &self.0
+    }
+
     pub(super) fn auth(&self) -> &AuthPin {
         &self.0
     }
@@ -75,6 +100,9 @@ pub enum PinError {
     Unusable(String),
     #[error("the PIN file {0}: {1}")]
     Io(String, io::Error),
+    /// Of another store than files, which says all of it.
+    #[error("{0}")]
+    Store(String),
 }
 
 /// The two PINs of a backend.
@@ -106,11 +134,9 @@ fn read(path: &Path) -> Result<Option<Pin>, PinError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(PinError::Io(name(), error)),
     };
-    let line = text.trim_end_matches(['\r', '\n']);
-    if line.len() < SHORTEST || line.contains(['\r', '\n']) {
-        return Err(PinError::Unusable(name()));
-    }
-    Ok(Some(Pin(line.to_owned().into())))
+    Pin::kept(&text)
+        .map(Some)
+        .ok_or_else(|| PinError::Unusable(name()))
 }
 
 /// Whole or absent, and on disk before any token is made with it.

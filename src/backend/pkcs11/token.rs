@@ -178,6 +178,6 @@ impl Token {
 }
 
 fn so_pin_refused() -> BackendError {
-    let text = "the SO PIN was refused and is not tried again: put the right one in its file, then restart";
+    let text = "the SO PIN was refused and is not tried again: put the right one in its file or Secret, then restart";
     BackendError::Pin(text.to_owned())
 }

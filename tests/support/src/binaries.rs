@@ -21,22 +21,39 @@ pub(crate) fn folder() -> Result<&'static Path, Failure> {
     if let Some(found) = FOLDER.get() {
         return Ok(found);
     }
-    let script = project_dir().join("controlplane/build.sh");
-    let output = Command::new(&script)
+    let folder = built(&project_dir().join("controlplane/build.sh"), &[])?;
+    Ok(FOLDER.get_or_init(|| folder))
+}
+
+/// The real Helm; built first where it is missing.
+pub fn helm_path() -> Result<&'static Path, Failure> {
+    static HELM: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(found) = HELM.get() {
+        return Ok(found);
+    }
+    let printed = built(&project_dir().join("tools/build.sh"), &["helm"])?;
+    Ok(HELM.get_or_init(|| printed))
+}
+
+/// Runs a script that builds what its cache lacks, and answers the path that it prints last.
+fn built(script: &Path, arguments: &[&str]) -> Result<PathBuf, Failure> {
+    let output = Command::new(script)
+        .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .map_err(failed(format!("starting {}", script.display())))?;
     if !output.status.success() {
         return Err(Failure(format!(
-            "{} failed ({}): the control plane cannot be built; what it printed says why",
+            "{} failed ({}): what the tests run on cannot be built; what it printed says why",
             script.display(),
             output.status
         )));
     }
     let printed = String::from_utf8_lossy(&output.stdout);
-    let folder = PathBuf::from(printed.lines().last().unwrap_or_default().trim());
-    Ok(FOLDER.get_or_init(|| folder))
+    Ok(PathBuf::from(
+        printed.lines().last().unwrap_or_default().trim(),
+    ))
 }
 
 /// The real kubectl of the same release as the servers.

@@ -22,7 +22,7 @@ mod reaper;
 mod server;
 mod wait;
 
-pub use binaries::{kubectl_path, project_dir};
+pub use binaries::{helm_path, kubectl_path, project_dir};
 pub use kubectl::Output;
 pub use options::{Controllers, Options};
 pub use plane::{EtcdCopy, Plane};

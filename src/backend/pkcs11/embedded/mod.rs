@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     ptr::NonNull,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -29,7 +29,8 @@ use kryoptic_lib::{
 };
 
 use super::{
-    MAX_KEYS, Module, OpenError, Pin, PinPaths, Pins, error::translate, lock, locked, slots::Slots,
+    MAX_KEYS, Module, OpenError, Pin, PinPaths, PinStore, error::translate, lock, locked,
+    slots::Slots,
 };
 use crate::backend::{BackendError, Result, Stored, TokenLabel, ledger::Ledger};
 use files::{Files, Survey};
@@ -43,7 +44,7 @@ pub struct Config {
     /// Slots, ledger, lock.
     pub data_dir: PathBuf,
     /// Made on the first start.
-    pub pins: PinPaths,
+    pub pins: Arc<dyn PinStore>,
     pub max_tokens: usize,
     /// In each token.
     pub max_keys: usize,
@@ -54,7 +55,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>, pin_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.into(),
-            pins: PinPaths::in_folder(pin_dir),
+            pins: Arc::new(PinPaths::in_folder(pin_dir)),
             max_tokens: MAX_TOKENS,
             max_keys: MAX_KEYS,
         }
@@ -85,7 +86,7 @@ pub fn open(
     let records = ledger.records().map_err(OpenError::Module)?;
     let keep = keep(&records).map_err(OpenError::Records)?;
     let survey = files::survey(&config.data_dir, &keep)?;
-    let pins = Pins::open(&config.pins, survey.is_empty())?;
+    let pins = config.pins.open(survey.is_empty())?;
     if OPENED.swap(true, Ordering::SeqCst) {
         return Err(OpenError::SecondStore);
     }

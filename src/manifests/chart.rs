@@ -1,0 +1,147 @@
+//! The Helm chart: templates, `values.yaml` with its schema, and `Chart.yaml`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Map, Value as Json, json};
+
+use super::template::{all_found, escaped, template};
+use super::values::{self, BACKENDS_FILE, Value};
+use super::{Error, GENERATED, NAME, Object, definitions, objects, within};
+
+/// Stands for the release's namespace until the text is written.
+const NAMESPACE_MARK: &str = "NAMESPACEMARK";
+
+pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
+    let objects = objects(NAMESPACE_MARK)?;
+    let values = values::all(&objects)?;
+    let mut templates: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for object in &objects {
+        let text = template(object, &values)?;
+        templates.entry(object.subject).or_default().push(text);
+    }
+    let file = backends_file()?;
+    let every: Vec<_> = objects.iter().chain([&file]).collect();
+    all_found(&every, &values)?;
+    let backends = template(&file, &values)?;
+    let backends = format!("{{{{- if .Values.backends }}}}\n{backends}{{{{- end }}}}\n");
+    templates.entry("backends").or_default().push(backends);
+    let definitions = escaped(&definitions()?);
+    templates.entry("crds").or_default().push(definitions);
+    let mut files: Vec<_> = templates
+        .into_iter()
+        .map(|(subject, texts)| {
+            let text = texts
+                .join("---\n")
+                .replace(NAMESPACE_MARK, "{{ .Release.Namespace | quote }}");
+            (
+                format!("templates/{subject}.yaml"),
+                format!("{GENERATED}{text}"),
+            )
+        })
+        .collect();
+    files.push(("values.yaml".to_owned(), values_yaml(&values)?));
+    files.push((
+        "values.schema.json".to_owned(),
+        serde_json::to_string_pretty(&schema(&values))? + "\n",
+    ));
+    files.push(("Chart.yaml".to_owned(), chart_yaml()));
+    let inside = |(path, text): (String, String)| (format!("charts/{NAME}/{path}"), text);
+    Ok(files.into_iter().map(inside).collect())
+}
+
+/// Only a chart has it: where backends are chosen.
+fn backends_file() -> Result<Object, Error> {
+    let file = ConfigMap {
+        metadata: within(NAMESPACE_MARK, &format!("{NAME}-backends")),
+        data: Some(BTreeMap::from([(BACKENDS_FILE.to_owned(), String::new())])),
+        ..ConfigMap::default()
+    };
+    Object::new("backends", &file)
+}
+
+fn chart_yaml() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let description = env!("CARGO_PKG_DESCRIPTION");
+    format!(
+        "{GENERATED}apiVersion: v2\nname: {NAME}\ntype: application\nversion: {version}\nappVersion: \"{version}\"\ndescription: {description}\n# The oldest server that it is made for.\nkubeVersion: \">=1.33.0-0\"\n"
+    )
+}
+
+/// `a.b` stands in the group `a`.
+fn values_yaml(values: &[Value]) -> Result<String, Error> {
+    let mut text = GENERATED.to_owned();
+    let mut open = None;
+    for value in values {
+        let (group, key) = match value.name.split_once('.') {
+            Some((group, key)) => (Some(group), key),
+            None => (None, value.name),
+        };
+        if open != group {
+            open = group;
+            text += &group
+                .map(|group| format!("\n{group}:\n"))
+                .unwrap_or_default();
+        }
+        if group.is_none() {
+            text += "\n";
+        }
+        let indent = if group.is_some() { "  " } else { "" };
+        let entry = serde_yaml_ng::to_string(&BTreeMap::from([(key, &value.default)]))?;
+        let lines = folded(&value.comment)
+            .into_iter()
+            .map(|line| format!("# {line}"));
+        let lines = lines.chain(entry.lines().map(str::to_owned));
+        text.extend(lines.map(|line| format!("{indent}{line}\n")));
+    }
+    Ok(text)
+}
+
+/// Lines of at most 110 letters.
+fn folded(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last().map_or(0, String::len);
+        if last > 0 && last + word.len() >= 110 {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            let space = if line.is_empty() { "" } else { " " };
+            *line += &format!("{space}{word}");
+        }
+    }
+    lines
+}
+
+/// Refuses what it does not know: a value that is misspelt would do nothing.
+fn schema(values: &[Value]) -> Json {
+    let mut groups: BTreeMap<&str, Map<String, Json>> = BTreeMap::new();
+    let mut top = Map::new();
+    for value in values {
+        let mut schema = value.schema.clone();
+        schema["description"] = json!(value.comment);
+        match value.name.split_once('.') {
+            Some((group, key)) => {
+                groups
+                    .entry(group)
+                    .or_default()
+                    .insert(key.to_owned(), schema);
+            }
+            None => {
+                top.insert(value.name.to_owned(), schema);
+            }
+        }
+    }
+    for (group, properties) in groups {
+        top.insert(group.to_owned(), closed(properties));
+    }
+    // Helm's own, for charts that have this one inside.
+    top.insert("global".to_owned(), json!({"type": "object"}));
+    let mut schema = closed(top);
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema
+}
+
+fn closed(properties: Map<String, Json>) -> Json {
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
+}

@@ -1,0 +1,18 @@
+//! Chart and manifests as the real Helm and kustomize render them, on a real API server; and the operator as the account that they make, with its rights and no other.
+
+#[path = "install/helm.rs"]
+mod helm;
+mod operator;
+mod process;
+#[path = "install/rendered.rs"]
+mod rendered;
+#[path = "install/role.rs"]
+mod role;
+#[path = "install/server.rs"]
+mod server;
+mod user;
+#[path = "install/values.rs"]
+mod values;
+
+/// The namespace of `deploy/`, and of the releases here.
+pub const NAMESPACE: &str = managed_hsm_operator::manifests::NAMESPACE;

@@ -1,0 +1,114 @@
+//! A release on a real API server: installed, upgraded, uninstalled, installed again. There is no node, so nothing of it runs.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use testplane::{Options, Plane, borrow};
+
+use crate::NAMESPACE;
+use crate::rendered::{CHART, helm, standing};
+
+const RELEASE: &str = "hsm";
+/// What Helm says of objects that are another release's.
+const TAKEN: &str = "exists and cannot be imported";
+
+fn tried(plane: &Plane, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut all = arguments.to_vec();
+    all.extend(["--namespace", namespace]);
+    helm(Some(&plane.kubeconfig()), &all)
+}
+
+fn run(plane: &Plane, arguments: &[&str]) -> String {
+    tried(plane, NAMESPACE, arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
+}
+
+fn kinds(standing: &BTreeMap<String, Value>) -> Vec<&str> {
+    let mut kinds: Vec<_> = standing
+        .values()
+        .filter_map(|object| object["kind"].as_str())
+        .collect();
+    kinds.dedup();
+    kinds
+}
+
+/// Each of these is there, and is the one that it was.
+#[track_caller]
+fn same(were: &BTreeMap<String, Value>, are: &BTreeMap<String, Value>) {
+    for (name, was) in were {
+        let is = are.get(name).unwrap_or_else(|| panic!("{name} is gone"));
+        assert_eq!(is["metadata"]["uid"], was["metadata"]["uid"], "{name}");
+        assert_eq!(is["spec"], was["spec"], "{name}");
+        assert_eq!(is["data"], was["data"], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_the_keys() {
+    let plane = borrow(Options::default().without_crds()).await;
+    let said = run(&plane, &["install", RELEASE, CHART, "--create-namespace"]);
+    assert!(
+        said.contains("back both up, apart from each other"),
+        "{said}"
+    );
+    // Made by the operator at its first start.
+    let secret = [
+        "create",
+        "secret",
+        "generic",
+        "managed-hsm-operator-pins",
+        "-n",
+        NAMESPACE,
+        "--from-literal=so-pin=not-a-real-one",
+    ];
+    plane.kubectl(&secret, "").await.ok();
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ];
+    plane.kubectl(&wait, "").await.ok();
+    let hsm = r#"{"apiVersion": "managedhsm.dev/v1alpha1", "kind": "ManagedHsm", "metadata": {"name": "safe", "namespace": "default"}, "spec": {}}"#;
+    plane.kubectl(&["apply", "-f", "-"], hsm).await.ok();
+
+    let installed = standing(&plane).await;
+    assert_eq!(installed.len(), 16, "{:?}", installed.keys());
+    run(&plane, &["upgrade", RELEASE, CHART]);
+    assert_eq!(standing(&plane).await, installed);
+
+    // One serves the whole cluster.
+    let second = ["install", "second", CHART, "--create-namespace"];
+    let refused = tried(&plane, "another", &second).expect_err("there is one");
+    assert!(refused.contains(TAKEN), "{refused}");
+    assert_eq!(standing(&plane).await, installed);
+
+    run(&plane, &["uninstall", RELEASE, "--wait"]);
+    let left = standing(&plane).await;
+    assert_eq!(
+        kinds(&left),
+        [
+            "CustomResourceDefinition",
+            "Namespace",
+            "PersistentVolumeClaim",
+            "Secret"
+        ]
+    );
+    assert_eq!(left.len(), 9, "{:?}", left.keys());
+    same(&left, &installed);
+    let get = ["get", "managedhsm", "safe", "-n", "default"];
+    plane.kubectl(&get, "").await.ok();
+
+    run(&plane, &["install", RELEASE, CHART]);
+    let again = standing(&plane).await;
+    assert_eq!(kinds(&again), kinds(&installed));
+    same(&left, &again);
+
+    // Under another name only on purpose.
+    run(&plane, &["uninstall", RELEASE, "--wait"]);
+    let refused = tried(&plane, NAMESPACE, &["install", "renamed", CHART]);
+    let refused = refused.expect_err("of another release");
+    assert!(refused.contains(TAKEN), "{refused}");
+    run(&plane, &["install", "renamed", CHART, "--take-ownership"]);
+    same(&left, &standing(&plane).await);
+}

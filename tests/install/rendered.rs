@@ -1,0 +1,150 @@
+//! What Helm and kustomize make of the chart and of `deploy/`, as objects.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde::Deserialize as _;
+use serde_json::Value;
+use testplane::{Plane, helm_path, kubectl_path, project_dir};
+
+use crate::NAMESPACE;
+
+pub const CHART: &str = "charts/managed-hsm-operator";
+
+/// By kind, namespace and name.
+pub type Objects = BTreeMap<[String; 3], Value>;
+
+pub fn objects(yaml: &str) -> Objects {
+    let mut objects = Objects::new();
+    for document in serde_yaml_ng::Deserializer::from_str(yaml) {
+        let object = Value::deserialize(document).expect("YAML");
+        if object.is_null() {
+            continue;
+        }
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let key = [
+            text("/kind"),
+            text("/metadata/namespace"),
+            text("/metadata/name"),
+        ];
+        assert!(
+            !key[0].is_empty() && !key[2].is_empty(),
+            "no object: {object}"
+        );
+        let twice = objects.insert(key, object);
+        assert!(twice.is_none(), "it stands twice: {twice:?}");
+    }
+    objects
+}
+
+/// Runs Helm to its end, without a cluster unless a kubeconfig is given; answers what it printed, or what it complained of.
+pub fn helm(kubeconfig: Option<&std::path::Path>, arguments: &[&str]) -> Result<String, String> {
+    let home = tempfile::tempdir().expect("a folder");
+    let output = Command::new(helm_path().expect("Helm"))
+        .args(arguments)
+        .current_dir(project_dir())
+        .env("HELM_CACHE_HOME", home.path())
+        .env("HELM_CONFIG_HOME", home.path())
+        .env("HELM_DATA_HOME", home.path())
+        .env(
+            "KUBECONFIG",
+            kubeconfig.unwrap_or(&home.path().join("none")),
+        )
+        .output()
+        .expect("Helm runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    Err(text(&output.stderr))
+}
+
+/// The chart with these values (`--set-json`), as one YAML text.
+pub fn template(values: &[&str]) -> Result<String, String> {
+    let mut arguments = vec!["template", "any-name", CHART, "--namespace", NAMESPACE];
+    for value in values {
+        arguments.extend(["--set-json", value]);
+    }
+    helm(None, &arguments)
+}
+
+pub fn kustomize(folder: &str) -> String {
+    let output = Command::new(kubectl_path().expect("kubectl"))
+        .args(["kustomize", folder])
+        .current_dir(project_dir())
+        .output()
+        .expect("kubectl runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+pub fn file(path: &str) -> String {
+    std::fs::read_to_string(project_dir().join(path)).expect("it is there")
+}
+
+/// Each of our objects as it stands on the server, in full. (Not its resourceVersion: the server moves a claim's at the first apply that changes nothing.)
+pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
+    let kinds = "crd,ns,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets";
+    let all = plane
+        .kubectl(&["get", kinds, "-n", NAMESPACE, "-o", "json"], "")
+        .await
+        .ok();
+    let all: Value = serde_json::from_str(&all).expect("JSON");
+    let mut standing = BTreeMap::new();
+    for mut object in all["items"].as_array().expect("a list").clone() {
+        let name = object["metadata"]["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned();
+        if name.starts_with("managed-hsm-operator") || name.ends_with("managedhsm.dev") {
+            object["metadata"]["resourceVersion"] = Value::Null;
+            let kind = object["kind"].as_str().expect("a kind");
+            standing.insert(format!("{kind}/{name}"), object);
+        }
+    }
+    standing
+}
+
+/// The one of that kind.
+pub fn one<'a>(objects: &'a Objects, kind: &str) -> &'a Value {
+    let mut found = objects.iter().filter(|(key, _)| key[0] == kind);
+    let (_, object) = found.next().unwrap_or_else(|| panic!("no {kind}"));
+    assert!(found.next().is_none(), "more than one {kind}");
+    object
+}
+
+#[test]
+fn helm_kustomize_and_the_one_file_say_the_same_object_by_object() {
+    let file = objects(&file("deploy/install.yaml"));
+    assert_eq!(objects(&kustomize("deploy/base")), file);
+    let mut chart = objects(&template(&[]).expect("it renders"));
+    // A release's namespace is made by whoever installs it.
+    let namespace = one(&file, "Namespace").clone();
+    chart.insert(
+        ["Namespace".to_owned(), String::new(), NAMESPACE.to_owned()],
+        namespace,
+    );
+    assert_eq!(
+        chart.keys().collect::<Vec<_>>(),
+        file.keys().collect::<Vec<_>>()
+    );
+    for (key, object) in &file {
+        assert_eq!(&chart[key], object, "{key:?}");
+    }
+}
+
+#[test]
+fn helm_finds_nothing_to_complain_of() {
+    let said = helm(None, &["lint", "--strict", CHART]).expect("clean");
+    assert!(said.contains("0 chart(s) failed"), "{said}");
+}

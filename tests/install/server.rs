@@ -1,0 +1,88 @@
+//! What the real API server says of the objects.
+
+use serde_json::{Value, json};
+use testplane::{Options, Plane, borrow};
+
+use crate::NAMESPACE;
+use crate::rendered::{Objects, file, objects, one, standing};
+use crate::values::with_everything;
+
+/// As a person installs it, and looks at each warning.
+async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
+    let mut arguments = vec!["apply", "--server-side", "--validate=strict", "-f", "-"];
+    arguments.extend(more);
+    let output = plane.kubectl(&arguments, yaml).await;
+    assert_eq!(output.stderr, "", "{output:?}");
+    output.ok();
+}
+
+/// A pod of the Deployment's template, as its ReplicaSet would make it.
+fn pod_of(objects: &Objects) -> Value {
+    let template = &one(objects, "Deployment")["spec"]["template"];
+    let mut metadata = template["metadata"].clone();
+    metadata["name"] = json!("it");
+    metadata["namespace"] = json!(NAMESPACE);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_object_is_taken_strictly_and_applying_it_again_changes_nothing() {
+    let plane = borrow(Options::default().without_crds()).await;
+    let yaml = file("deploy/install.yaml");
+    apply(&plane, &yaml, &[]).await;
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ];
+    plane.kubectl(&wait, "").await.ok();
+    let before = standing(&plane).await;
+    assert_eq!(before.len(), objects(&yaml).len(), "{:?}", before.keys());
+    apply(&plane, &yaml, &[]).await;
+    assert_eq!(standing(&plane).await, before);
+    apply(
+        &plane,
+        &with_everything(),
+        &["--dry-run=server", "--force-conflicts"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pod_is_admitted_where_only_restricted_ones_are() {
+    let plane = borrow(Options::default().without_crds()).await;
+    let yaml = file("deploy/install.yaml");
+    apply(&plane, &yaml, &[]).await;
+    let labels = one(&objects(&yaml), "Namespace")["metadata"]["labels"].clone();
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    for rendered in [yaml, with_everything()] {
+        let pod = pod_of(&objects(&rendered));
+        let output = plane.kubectl(&create, &pod.to_string()).await;
+        assert_eq!(output.stderr, "", "{output:?}");
+        output.ok();
+        // Admission is at work: without each of these it is refused.
+        for (pointer, asked) in [
+            ("/spec/securityContext/runAsNonRoot", "runAsNonRoot != true"),
+            ("/spec/securityContext/seccompProfile", "seccompProfile"),
+            (
+                "/spec/containers/0/securityContext/capabilities",
+                "unrestricted capabilities",
+            ),
+            (
+                "/spec/containers/0/securityContext/allowPrivilegeEscalation",
+                "allowPrivilegeEscalation != false",
+            ),
+        ] {
+            let mut loose = pod.clone();
+            *loose.pointer_mut(pointer).expect("it is set") = Value::Null;
+            let refused = plane.kubectl(&create, &loose.to_string()).await.refused();
+            assert!(
+                refused.contains("violates PodSecurity") && refused.contains(asked),
+                "{refused}"
+            );
+        }
+    }
+}

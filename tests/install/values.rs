@@ -1,0 +1,207 @@
+//! The chart's values: each changes what it says, and a bad one is refused with a sentence.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::rendered::{Objects, objects, one, template};
+
+fn rendered(values: &[&str]) -> Objects {
+    objects(&template(values).expect("it renders"))
+}
+
+fn pod(objects: &Objects) -> &Value {
+    &one(objects, "Deployment")["spec"]["template"]["spec"]
+}
+
+fn variable(objects: &Objects, name: &str) -> Option<Value> {
+    let all = pod(objects)["containers"][0]["env"]
+        .as_array()
+        .expect("variables");
+    all.iter()
+        .find(|entry| entry["name"] == name)
+        .map(|entry| entry["value"].clone())
+}
+
+#[test]
+fn each_flag_of_the_operator_is_set_by_its_value() {
+    for (value, name, expected) in [
+        ("undeletable=true", "MHSM_UNDELETABLE", "true"),
+        ("purgeQuorum=3", "MHSM_PURGE_QUORUM", "3"),
+        ("purgeRate=4000000", "MHSM_PURGE_RATE", "4000000"),
+        ("purgeHistory=30", "MHSM_PURGE_HISTORY", "30"),
+        ("concurrency=4", "MHSM_CONCURRENCY", "4"),
+        ("logFormat=\"json\"", "MHSM_LOG_FORMAT", "json"),
+        (
+            "adoptClusterId=\"e5e5e3e7-8b1c-4b6c-9d3a-0b6a6c1c9d0e\"",
+            "MHSM_ADOPT_CLUSTER_ID",
+            "e5e5e3e7-8b1c-4b6c-9d3a-0b6a6c1c9d0e",
+        ),
+        ("pinSecret=\"others\"", "MHSM_PIN_SECRET", "others"),
+    ] {
+        assert_eq!(
+            variable(&rendered(&[value]), name),
+            Some(json!(expected)),
+            "{value}"
+        );
+    }
+    assert_eq!(variable(&rendered(&[]), "MHSM_ADOPT_CLUSTER_ID"), None);
+    let role = rendered(&["pinSecret=\"others\""]);
+    assert!(one(&role, "Role").to_string().contains("\"others\""));
+}
+
+#[test]
+fn the_pod_is_as_it_was_chosen() {
+    let all = rendered(&[
+        "image={\"repository\": \"example.test/hsm\", \"tag\": \"7\", \"pullPolicy\": \"Always\"}",
+        "imagePullSecrets=[{\"name\": \"registry\"}]",
+        "replicas=0",
+        "resources={\"requests\": {\"cpu\": \"2\"}, \"limits\": null}",
+        "nodeSelector={\"disk\": \"ssd\"}",
+        "tolerations=[{\"key\": \"hsm\", \"operator\": \"Exists\"}]",
+        "affinity={\"nodeAffinity\": {}}",
+        "priorityClassName=\"system-cluster-critical\"",
+        "storage={\"size\": \"5Gi\", \"className\": \"fast\"}",
+    ]);
+    let (pod, container) = (pod(&all), &pod(&all)["containers"][0]);
+    assert_eq!(one(&all, "Deployment")["spec"]["replicas"], 0);
+    assert_eq!(
+        (&container["image"], &container["imagePullPolicy"]),
+        (&json!("example.test/hsm:7"), &json!("Always"))
+    );
+    assert_eq!(container["resources"]["requests"]["cpu"], "2");
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
+    assert_eq!(pod["nodeSelector"], json!({"disk": "ssd"}));
+    assert_eq!(
+        pod["tolerations"],
+        json!([{"key": "hsm", "operator": "Exists"}])
+    );
+    assert_eq!(pod["affinity"], json!({"nodeAffinity": {}}));
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    let claim = &one(&all, "PersistentVolumeClaim")["spec"];
+    assert_eq!(
+        (
+            &claim["resources"]["requests"]["storage"],
+            &claim["storageClassName"]
+        ),
+        (&json!("5Gi"), &json!("fast"))
+    );
+}
+
+const MODULE: [&str; 3] = [
+    "backends=[{\"name\": \"rack\", \"kind\": \"pkcs11\", \"module\": \"/vendor/lib.so\", \"pins\": {\"soPinFile\": \"/pins/so\", \"userPinFile\": \"/pins/user\"}}]",
+    "volumes=[{\"name\": \"pins\", \"secret\": {\"secretName\": \"rack-pins\"}}]",
+    "volumeMounts=[{\"name\": \"pins\", \"mountPath\": \"/pins\", \"readOnly\": true}]",
+];
+
+#[test]
+fn a_module_is_configured_by_a_file_that_the_executable_understands() {
+    let all = rendered(&MODULE);
+    let file = one(&all, "ConfigMap")["data"]["backends.yaml"]
+        .as_str()
+        .expect("a file");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("backends.yaml");
+    std::fs::write(&path, file).expect("written");
+    let checked = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
+        .args(["check-config", "--backends"])
+        .arg(&path)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        checked.status.success() && said.contains("backend rack: PKCS#11 module /vendor/lib.so"),
+        "{said}{checked:?}"
+    );
+
+    let mounts = pod(&all)["containers"][0]["volumeMounts"]
+        .as_array()
+        .expect("mounts");
+    let mounted: Vec<_> = mounts
+        .iter()
+        .map(|mount| mount["mountPath"].as_str().expect("a path"))
+        .collect();
+    assert_eq!(
+        mounted,
+        [
+            "/var/lib/managed-hsm-operator",
+            "/tmp",
+            "/etc/managed-hsm-operator",
+            "/pins"
+        ]
+    );
+    assert_eq!(
+        variable(&all, "MHSM_BACKENDS"),
+        Some(json!("/etc/managed-hsm-operator/backends.yaml"))
+    );
+    let volumes: Vec<_> = pod(&all)["volumes"]
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .map(|volume| volume["name"].clone())
+        .collect();
+    assert_eq!(volumes, ["store", "tmp", "backends", "pins"]);
+    // Another file is another pod: it is read at the start only.
+    let annotation = |all: &Objects| {
+        one(all, "Deployment")["spec"]["template"]["metadata"]["annotations"]["managedhsm.dev/backends"].clone()
+    };
+    let other = rendered(&["backends=[{\"name\": \"default\", \"kind\": \"embedded\"}]"]);
+    assert!(annotation(&all).is_string() && annotation(&all) != annotation(&other));
+}
+
+#[test]
+fn a_bad_value_is_refused_by_its_name() {
+    for (value, said) in [
+        ("replicas=2", "at '/replicas': maximum: got 2, want 1"),
+        ("purgeQuorum=0", "at '/purgeQuorum': minimum: got 0, want 1"),
+        (
+            "purgeQuorum=\"two\"",
+            "at '/purgeQuorum': got string, want integer",
+        ),
+        (
+            "logFormat=\"xml\"",
+            "at '/logFormat': value must be one of 'text', 'json'",
+        ),
+        (
+            "undeleteable=true",
+            "additional properties 'undeleteable' not allowed",
+        ),
+        (
+            "dayLength=\"1s\"",
+            "additional properties 'dayLength' not allowed",
+        ),
+        (
+            "image={\"name\": \"x\"}",
+            "at '/image': additional properties 'name' not allowed",
+        ),
+        (
+            "storage={\"size\": \"much\"}",
+            "at '/storage/size': 'much' does not match pattern",
+        ),
+        (
+            "adoptClusterId=\"mine\"",
+            "at '/adoptClusterId': 'mine' does not match pattern",
+        ),
+        (
+            "backends=[{\"kind\": \"embedded\"}]",
+            "at '/backends/0': missing property 'name'",
+        ),
+    ] {
+        let refused = template(&[value]).expect_err(value);
+        assert!(refused.contains(said), "{value}: {refused}");
+    }
+}
+
+/// Also what the server says of it: `server.rs` asks.
+pub fn with_everything() -> String {
+    let mut values = MODULE.to_vec();
+    values.extend([
+        "adoptClusterId=\"e5e5e3e7-8b1c-4b6c-9d3a-0b6a6c1c9d0e\"",
+        "imagePullSecrets=[{\"name\": \"registry\"}]",
+        "nodeSelector={\"disk\": \"ssd\"}",
+        "tolerations=[{\"key\": \"hsm\", \"operator\": \"Exists\"}]",
+        "affinity={\"nodeAffinity\": {\"requiredDuringSchedulingIgnoredDuringExecution\": {\"nodeSelectorTerms\": [{\"matchExpressions\": [{\"key\": \"disk\", \"operator\": \"Exists\"}]}]}}}",
+        "storage={\"className\": \"fast\"}",
+    ]);
+    template(&values).expect("it renders")
+}
