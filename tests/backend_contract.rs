@@ -4,6 +4,10 @@
 mod contract;
 #[path = "backend_contract/softhsm.rs"]
 mod softhsm;
+#[path = "softhsm/mod.rs"]
+mod softhsm_module;
+#[path = "backend_contract/states.rs"]
+mod states;
 #[cfg(feature = "embedded")]
 #[path = "backend_contract/store.rs"]
 mod store;
