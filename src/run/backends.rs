@@ -14,6 +14,7 @@ use crate::backend::waiting::{NotOpen, Waiting};
 #[cfg(feature = "embedded")]
 use crate::backend::{Stored, TokenLabel};
 use crate::config::backends::{self as config, Backend, PinFiles, Store};
+use crate::controller::quota::Quota;
 #[cfg(feature = "embedded")]
 use crate::plan::ids;
 
@@ -29,6 +30,20 @@ pub(super) enum Failure {
     NotBuilt(String),
     #[error("{0}: opening it panicked, which is a fault of this program")]
     Panicked(String),
+}
+
+/// Who may use each, and how much of it.
+pub(super) fn quotas(all: &[Backend]) -> BTreeMap<String, Quota> {
+    let quota = |backend: &Backend| {
+        let allowed = backend.allowed_namespaces.clone();
+        Quota {
+            allows: Arc::new(move |namespace, labels| allowed.allows(namespace, labels)),
+            max_hsms_per_namespace: backend.max_hsms_per_namespace.map(count),
+            max_keys_per_hsm: Some(count(backend.max_keys_per_hsm)),
+        }
+    };
+    let each = all.iter().map(|one| (one.name.clone(), quota(one)));
+    each.collect()
 }
 
 /// Opens all, one after the other. `data_dir` is the embedded one's, and holds a folder for each of the others.
