@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,16 @@ pub fn log_of(store: &Path) -> PathBuf {
 impl Process {
     /// Over the store in that folder, with these flags besides.
     pub fn start(plane: &Plane, store: &Path, flags: &[&str]) -> Self {
+        Self::start_in(plane, store, flags, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_in(
+        plane: &Plane,
+        store: &Path,
+        flags: &[&str],
+        variables: &[(&str, &OsStr)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
             .args(["run", "--metrics-addr", "127.0.0.1:0"])
             .args(flags)
@@ -53,6 +64,7 @@ impl Process {
             .env("KUBECONFIG", plane.kubeconfig())
             .env("RUST_LOG", "managed_hsm_operator=debug")
             .env_remove("KUBERNETES_SERVICE_HOST")
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
