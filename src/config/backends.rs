@@ -282,6 +282,11 @@ fn token_labels(labels: &[&String]) -> Result<(), String> {
                 "the token label {label:?} is no label of a token; write it as the module shows it, 1 to 32 characters"
             ));
         }
+        if label.len() == 32 && label.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(format!(
+                "the token label {label:?} looks like one that the operator gives its HSMs; choose another"
+            ));
+        }
         if !seen.insert(label) {
             return Err(format!(
                 "the token {label:?} is named twice; give each purpose a token of its own"
@@ -393,6 +398,31 @@ mod tests {
         );
     }
 
+    /// The YAML in a text, from its first line that begins so to the first that is not indented.
+    fn example(text: &str, first: &str) -> String {
+        let from = text.find(first).expect("the example");
+        let lines = text[from..].lines().enumerate();
+        let of_it = |(number, line): &(usize, &str)| *number == 0 || line.starts_with([' ', '-']);
+        lines
+            .take_while(of_it)
+            .map(|(_, line)| format!("{line}\n"))
+            .collect()
+    }
+
+    #[test]
+    fn the_examples_that_people_are_shown_are_right() {
+        let page = include_str!("../../docs/backends.md");
+        let help = include_str!("args.rs");
+        for text in [
+            example(page, "- name: default"),
+            example(help, "  - name: default"),
+        ] {
+            let backends = parse(&text).expect(&text);
+            assert_eq!(backends.len(), 2, "{text}");
+            assert!(matches!(backends[1].store, Store::Pkcs11(_)));
+        }
+    }
+
     #[test]
     fn namespaces_are_allowed_by_name_or_by_label_or_all() {
         let backends = parse(BOTH).expect("good");
@@ -456,6 +486,10 @@ mod tests {
             (
                 "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: 'a label of more than 32 characters'}",
                 "is no label of a token; write",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: 0123456789abcdef0123456789abcdef}",
+                "looks like one that the operator gives",
             ),
             (
                 "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: l}\n- {name: b, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: m}",

@@ -8,11 +8,11 @@ use std::{
 
 use cryptoki::context::Pkcs11;
 use managed_hsm_operator::backend::{
-    Access, Algorithm, Assurance, BackendError, Depth, HsmBackend, Mark, Use,
+    Access, Algorithm, Assurance, BackendError, Depth, HsmBackend, Mark, Stored, Use,
     pkcs11::{Module, OpenError, PinError, PinPaths, external},
 };
 
-use crate::contract::{live_key, look, new_label, public, reference, turn};
+use crate::contract::{live_key, look, new_id, new_label, public, reference, turn};
 use crate::softhsm_module::{Folder, library, provision};
 use crate::states::{Beside, answers_are_the_references};
 
@@ -63,6 +63,7 @@ fn child() {
         "contract" => contract(&folder, &library),
         "weak" => weak(&folder, &library),
         "opening" => opening(&folder, &library),
+        "silent" => silent(&folder, &library),
         other => panic!("no such role: {other}"),
     }
 }
@@ -77,7 +78,45 @@ fn contract(folder: &Path, library: &Path) {
     let pins = folder.join("pins");
     let beside = Beside::new(Pkcs11::new(library).unwrap(), &pins);
     answers_are_the_references(&module, &beside);
+    damaged_records_hold(&module, &beside);
     println!("{} tests held", crate::CONTRACT.len());
+}
+
+/// What somebody does to the ledger's objects is never passed over: the id holds, the others go on, and what a person accepts follows.
+fn damaged_records_hold(module: &Module, beside: &Beside) {
+    let record = |generation, bytes: &[u8]| Stored {
+        id: new_id().to_string(),
+        generation,
+        bytes: bytes.to_vec(),
+    };
+    let other = record(1, b"another's");
+    module.write(&other).unwrap();
+    for (label, value) in [
+        ("2 0011223344556677 1/1", b"flipped".as_slice()),
+        ("rubbish", b"rubbish"),
+    ] {
+        let sound = record(1, b"sound");
+        module.write(&sound).unwrap();
+        beside.adds_data(
+            "records",
+            &format!("managedhsm.dev/record/{}", sound.id),
+            label,
+            value,
+        );
+        let found = module.read(&sound.id).unwrap();
+        let no_record = |it: &Stored| it.bytes.is_empty();
+        assert!(found.iter().any(no_record), "{label}: {found:?}");
+        let listed = module.records().unwrap();
+        let of_it = listed.iter().filter(|it| it.id == sound.id).cloned();
+        assert_eq!(of_it.collect::<Vec<_>>(), found);
+        assert!(listed.contains(&other), "the others go on");
+        let accepted = Stored {
+            generation: found[0].generation + 1,
+            ..sound
+        };
+        module.write(&accepted).unwrap();
+        assert_eq!(module.read(&accepted.id), Ok(vec![accepted]));
+    }
 }
 
 #[test]
@@ -202,6 +241,33 @@ fn what_a_module_cannot_seal_is_tried_and_refused_by_us() {
         assert!(said.contains(&tried), "without {without}: {said}");
         assert!(said.contains("it held"), "without {without}: {said}");
     }
+}
+
+/// One slot does not answer: the tokens that do are used as ever, and of one that is not found nobody says that it is not there.
+fn silent(folder: &Path, library: &Path) {
+    let shim = PathBuf::from(std::env::var_os("SHIM").unwrap());
+    let module = external::open(&config(folder, &shim)).unwrap();
+    let token = reference(module.create_token(&new_label()).unwrap());
+    let id = live_key(&module, &token, Algorithm::P256);
+    provision(library, &["silent one"]);
+    assert!(module.use_key(&token, id, &sign()).is_ok());
+    module.seal_token(&token).unwrap();
+    module.unseal_token(&token).unwrap();
+    assert!(module.use_key(&token, id, &sign()).is_ok());
+    assert_eq!(module.tokens(), Ok(vec![token.label]));
+    let unknown = module.token(&new_label());
+    assert!(
+        matches!(unknown, Err(BackendError::Unavailable(_))),
+        "{unknown:?}"
+    );
+    println!("the others go on");
+}
+
+#[test]
+fn a_slot_that_does_not_answer_hinders_no_other() {
+    let Some(library) = library() else { return };
+    let said = play("silent", "silent", &library);
+    assert!(said.contains("the others go on"), "{said}");
 }
 
 /// What keeps a module shut, each with its sentence.

@@ -14,7 +14,7 @@ use cryptoki::{
 };
 use managed_hsm_operator::backend::{
     Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId, ObjectFacts,
-    Result, Stored, TokenRef, Use,
+    Result, Stored, TokenLabel, TokenRef, Use,
     memory::MemoryBackend,
     pkcs11::{SO_PIN_FILE, USER_PIN_FILE},
     waiting::{NotOpen, Waiting},
@@ -91,6 +91,31 @@ impl Beside {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => session,
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+impl Beside {
+    /// A private data object in the token of that label.
+    pub fn adds_data(&self, token: &str, application: &str, label: &str, value: &[u8]) {
+        let mut slots = self.context.get_slots_with_token().unwrap().into_iter();
+        let info = |slot: &Slot| self.context.get_token_info(*slot);
+        let its = |slot: &Slot| info(slot).is_ok_and(|it| it.label() == token);
+        let token = TokenRef {
+            label: TokenLabel(token.to_owned()),
+            serial: info(&slots.find(its).unwrap())
+                .unwrap()
+                .serial_number()
+                .to_owned(),
+        };
+        let template = [
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Application(application.as_bytes().to_vec()),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Value(value.to_vec()),
+        ];
+        self.as_user(&token).create_object(&template).unwrap();
     }
 }
 

@@ -237,9 +237,8 @@ impl<S: Shelf> ShelfLedger<S> {
             return Err(BackendError::Superseded);
         }
         // The highest goes last: until then it is what counts.
-        let all = pile.others.into_iter().chain(pile.handles);
-        all.map(|handle| removed(self.shelf.remove(handle)))
-            .collect()
+        let mut all = pile.others.into_iter().chain(pile.handles);
+        all.try_for_each(|handle| removed(self.shelf.remove(handle)))
     }
 
     /// What is remembered under a name beside the records. Where it disagrees nothing is.

@@ -64,11 +64,15 @@ impl HsmBackend for Module {
         let labels: Vec<_> = match self.provisioned() {
             Some((desk, _)) => desk.owners()?.into_iter().map(|(label, _)| label).collect(),
             None => {
-                let (all, silent) = self.rack.all()?;
-                if let Some(error) = silent {
+                let shown = self.rack.all()?;
+                if let Some(error) = shown.silent {
                     tracing::warn!(%error, "a slot does not answer and is in no list");
                 }
-                all.into_iter().map(|(_, token)| token.label).collect()
+                shown
+                    .tokens
+                    .into_iter()
+                    .map(|(_, token)| token.label)
+                    .collect()
             }
         };
         Ok(labels.into_iter().filter(TokenLabel::may_be_ours).collect())

@@ -50,10 +50,12 @@ impl Desk {
         let Some(real) = self.owner(label)? else {
             return Ok(None);
         };
-        let (all, silent) = rack.all()?;
-        match (all.into_iter().find(|(_, token)| *token == real), silent) {
+        let mut shown = rack.all()?;
+        shown.tokens.retain(|(_, token)| *token == real);
+        match (shown.tokens.pop(), shown.silent) {
             (Some((_, token)), _) => Ok(Some(token)),
             (None, None) => Ok(None),
+            // It may be the one that does not answer.
             (None, Some(error)) => Err(BackendError::Unavailable(error.to_string())),
         }
     }
@@ -75,8 +77,7 @@ impl Desk {
             return Ok(real);
         }
         let taken = self.owners()?;
-        let (all, _) = rack.all()?;
-        for (_, token) in all {
+        for (_, token) in rack.all()?.tokens {
             let free = provisioned.contains(&token.label.0)
                 && !taken.iter().any(|(_, other)| *other == token);
             if free && is_ready(rack, &token)? {
@@ -87,7 +88,7 @@ impl Desk {
             }
         }
         Err(BackendError::Full(
-            "none of the provisioned tokens is free".to_owned(),
+            "each of the tokens for HSMs is taken, holds something, or refuses the PIN".to_owned(),
         ))
     }
 

@@ -72,8 +72,12 @@ fn ledger_token(config: &Config, rack: &Rack) -> Result<TokenRef, OpenError> {
     let label = TokenLabel(config.ledger.clone());
     let found = rack.only(&label).map_err(OpenError::Module)?;
     if found.is_none() && config.tokens.is_none() {
-        let (all, _) = rack.all().map_err(OpenError::Module)?;
-        if all.iter().any(|(_, token)| token.label.may_be_ours()) {
+        let shown = rack.all().map_err(OpenError::Module)?;
+        if shown
+            .tokens
+            .iter()
+            .any(|(_, token)| token.label.may_be_ours())
+        {
             return Err(OpenError::LedgerGone(config.ledger.clone()));
         }
     }

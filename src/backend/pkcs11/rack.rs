@@ -16,6 +16,13 @@ use super::{
 };
 use crate::backend::{Access, BackendError, Result, TokenLabel, TokenRef};
 
+/// The tokens of a module that show themselves.
+pub(super) struct Shown {
+    pub(super) tokens: Vec<(Slot, TokenRef)>,
+    /// Why a slot did not answer: it was passed over.
+    pub(super) silent: Option<BackendError>,
+}
+
 /// A module, and what is open of it.
 pub(super) struct Rack {
     pub(super) context: Pkcs11,
@@ -49,15 +56,15 @@ impl Rack {
         self.alone.as_ref().map(locked)
     }
 
-    /// Every token that shows itself: its slot, label and serial. A slot that does not answer is passed over, and its error told beside them.
-    pub(super) fn all(&self) -> Result<(Vec<(Slot, TokenRef)>, Option<BackendError>)> {
-        let (mut found, mut silent) = (Vec::new(), None);
+    /// Every token, with its slot.
+    pub(super) fn all(&self) -> Result<Shown> {
+        let (mut tokens, mut silent) = (Vec::new(), None);
         for slot in self.context.get_slots_with_token().map_err(translate)? {
             if self.slots.is_retired(slot) {
                 continue;
             }
             match self.context.get_token_info(slot) {
-                Ok(info) if info.token_initialized() => found.push((
+                Ok(info) if info.token_initialized() => tokens.push((
                     slot,
                     TokenRef {
                         label: TokenLabel(info.label().to_owned()),
@@ -68,7 +75,7 @@ impl Rack {
                 Err(error) => silent = Some(translate(error)),
             }
         }
-        Ok((found, silent))
+        Ok(Shown { tokens, silent })
     }
 
     /// All tokens of that label.
@@ -76,12 +83,12 @@ impl Rack {
         if let Some(reason) = self.slots.damaged(label) {
             return Err(BackendError::Unavailable(reason));
         }
-        let (mut found, silent) = self.all()?;
-        found.retain(|(_, token)| token.label == *label);
+        let Shown { mut tokens, silent } = self.all()?;
+        tokens.retain(|(_, token)| token.label == *label);
         match silent {
             // It may be the one that does not answer.
-            Some(error) if found.is_empty() => Err(BackendError::Unavailable(error.to_string())),
-            _ => Ok(found),
+            Some(error) if tokens.is_empty() => Err(BackendError::Unavailable(error.to_string())),
+            _ => Ok(tokens),
         }
     }
 
