@@ -175,9 +175,14 @@ impl Config {
                     "embedded, in {}, up to {slots} HSMs",
                     self.data_dir.display()
                 ),
-                Store::Pkcs11 { module, .. } => format!(
-                    "PKCS#11 module {}, an HSM for each free slot",
-                    module.display()
+                Store::Pkcs11(module) => format!(
+                    "PKCS#11 module {}, records in its token {}, an HSM for each {}",
+                    module.library.display(),
+                    module.ledger_token,
+                    match &module.tokens {
+                        Some(tokens) => format!("of the tokens {}", tokens.join(", ")),
+                        None => "free slot".to_owned(),
+                    }
                 ),
             };
             let each = max_hsms_per_namespace

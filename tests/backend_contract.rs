@@ -4,6 +4,10 @@
 mod contract;
 #[path = "backend_contract/softhsm.rs"]
 mod softhsm;
+#[path = "softhsm/mod.rs"]
+mod softhsm_module;
+#[path = "backend_contract/states.rs"]
+mod states;
 #[cfg(feature = "embedded")]
 #[path = "backend_contract/store.rs"]
 mod store;
@@ -47,6 +51,7 @@ on_all!(
     a_token_with_keys_is_not_released,
     the_inventory_shows_every_key,
     the_ledger_compares_and_swaps,
+    a_long_record_is_kept_whole,
     a_lost_record_is_restored_only_where_there_is_none,
     every_token_of_ours_is_listed,
     of_many_writers_of_one_generation_one_wins,

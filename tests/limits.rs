@@ -1,6 +1,8 @@
 //! What happens where there is no room, or no way yet: said in one sentence, and nothing lost.
 
 mod operator;
+#[path = "limits/quotas.rs"]
+mod quotas;
 
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::Watched;

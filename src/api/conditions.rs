@@ -26,6 +26,9 @@ pub const SNAPSHOT_INCOMPLETE: &str = "SnapshotIncomplete";
 /// Proxies: something holds the purge; the message names it.
 pub const PURGE_HELD: &str = "PurgeHeld";
 
+/// ManagedHsm and HsmKey: while it is deleted nothing but the operator refuses its use.
+pub const WEAK_SEAL: &str = "WeakSeal";
+
 /// How long a message may be; `set` cuts what is longer, so that no status write is refused for it.
 pub const MAX_MESSAGE: usize = 4096;
 const MAX_CONDITIONS: u32 = 64;

@@ -13,6 +13,8 @@ pub mod memory;
 pub mod pkcs11;
 #[forbid(unsafe_code)]
 pub mod pool;
+#[forbid(unsafe_code)]
+pub mod waiting;
 
 /// 16 bytes derived from uid and version, never reused: the CKA_ID. As 32 hex digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,6 +151,22 @@ pub enum Use {
     },
 }
 
+/// What a seal rests on. Where it is not the module itself, the operator alone refuses, and says so on what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Assurance {
+    /// K1: a key's sealed copy refuses every use.
+    pub seals_keys: bool,
+    /// T2: the SO gives a token a PIN that nobody has.
+    pub seals_hsms: bool,
+}
+
+impl Assurance {
+    pub const FULL: Assurance = Assurance {
+        seals_keys: true,
+        seals_hsms: true,
+    };
+}
+
 /// Why a call did not do what it should. The class decides what the caller does; the text is for people, and never holds a PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BackendError {
@@ -185,6 +203,11 @@ pub type Result<T> = std::result::Result<T, BackendError>;
 
 /// The contract. Each method says what holds after it, what a crash in it leaves, and what an error leaves unknown.
 pub trait HsmBackend: Send + Sync + 'static {
+    /// What its seals rest on, as it was tried when it was opened. None: it is not open. Answers at once.
+    fn assurance(&self) -> Option<Assurance> {
+        Some(Assurance::FULL)
+    }
+
     // ---- the ledger: open while tokens are sealed ----
 
     /// All highest records in one pass, for lists and names. An id comes several times if different records of one generation stand.
@@ -253,7 +276,8 @@ pub trait HsmBackend: Send + Sync + 'static {
     fn publish(&self, token: &TokenRef, handle: Handle) -> Result<()>;
 
     /// K1: copies one object as *deleted* with all usage off, or as *live* with its usage on. The copy is whole or absent.
-    /// `DeadHandle` if the original is gone. Two calls make two; the caller looks.
+    /// `DeadHandle` if the original is gone. Two calls make two; the caller looks. Where the module cannot do it ([`Assurance::seals_keys`]) the
+    /// object itself gets the label, keeps its handle, and is refused by us.
     fn copy(&self, token: &TokenRef, original: Handle, mark: Mark) -> Result<Handle>;
 
     /// Destroys one object by the handle of a look. A dead handle is `DeadHandle`: whatever it was, it is gone.

@@ -29,7 +29,7 @@ The backends file is a YAML list:
     kind: pkcs11
     module: /usr/lib/softhsm/libsofthsm2.so
     pins: {soPinFile: /pins/so, userPinFile: /pins/user}
-    oneAtATime: true
+    ledgerToken: managed-hsm-records
     allowedNamespaces: {names: [payments]}
     maxHsmsPerNamespace: 2
     maxKeysPerHsm: 1000

@@ -24,14 +24,26 @@ pub struct Backend {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
     /// The soft token inside this executable, with its files in the data folder and room for so many HSMs. Without PIN files it makes its own in the PIN folder.
-    Embedded { slots: u32, pins: Option<PinFiles> },
-    /// A PKCS#11 module. It holds as many HSMs as it has free slots.
-    Pkcs11 {
-        module: PathBuf,
-        pins: PinFiles,
-        /// It bears one call at a time only.
-        one_at_a_time: bool,
+    Embedded {
+        slots: u32,
+        pins: Option<PinFiles>,
     },
+    Pkcs11(Module),
+}
+
+/// A PKCS#11 module, and which of its tokens are for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    pub library: PathBuf,
+    pub pins: PinFiles,
+    /// It bears one call at a time only.
+    pub one_at_a_time: bool,
+    /// The label of the token that holds the records, and nothing else.
+    pub ledger_token: String,
+    /// The label of a token that holds nothing: on it is tried what the module can do.
+    pub scratch_token: String,
+    /// Labels of the tokens that were made outside for HSMs. None: one is made in any free slot.
+    pub tokens: Option<Vec<String>>,
 }
 
 /// Where the SO's and the user's PIN are: one line each.
@@ -78,8 +90,10 @@ pub fn built_in() -> Vec<Backend> {
 }
 
 const DEFAULT_SLOTS: u32 = 256;
+/// `scratchToken`, if not said.
+const DEFAULT_SCRATCH: &str = "managed-hsm-scratch";
 /// `maxKeysPerHsm`, if not said.
-pub const DEFAULT_KEYS: u32 = 1000;
+const DEFAULT_KEYS: u32 = 1000;
 
 /// Reads and validates the file. The error is one sentence: cause and way out.
 pub fn load(path: &Path) -> Result<Vec<Backend>, String> {
@@ -119,6 +133,17 @@ fn parse(text: &str) -> Result<Vec<Backend>, String> {
     if embedded > 1 {
         return Err("it lists more than one embedded backend, and the soft token's state is global to its process; keep one of them".to_owned());
     }
+    let mut modules = BTreeSet::new();
+    for backend in &backends {
+        if let Store::Pkcs11(module) = &backend.store
+            && !modules.insert(&module.library)
+        {
+            return Err(format!(
+                "the module {} stands twice, and a process opens each once; make it one backend, or copy the library",
+                module.library.display()
+            ));
+        }
+    }
     Ok(backends)
 }
 
@@ -132,6 +157,9 @@ struct Entry {
     pins: Option<PinFiles>,
     slots: Option<u32>,
     one_at_a_time: Option<bool>,
+    ledger_token: Option<String>,
+    scratch_token: Option<String>,
+    tokens: Option<Vec<String>>,
     allowed_namespaces: Option<AllowedEntry>,
     max_hsms_per_namespace: Option<u32>,
     max_keys_per_hsm: Option<u32>,
@@ -153,79 +181,119 @@ struct AllowedEntry {
 
 impl Entry {
     fn validate(self) -> Result<Backend, String> {
-        let Self {
-            name,
-            kind,
-            module,
-            pins,
-            slots,
-            one_at_a_time,
-            allowed_namespaces,
-            max_hsms_per_namespace,
-            max_keys_per_hsm,
-        } = self;
+        let name = self.name.clone();
         if !is_label(&name) {
             return Err(format!(
                 "the backend name {name:?} is no DNS label; use lower-case letters, digits and dashes, at most 63"
             ));
         }
-        let at = |problem: &str| format!("backend {name:?}: {problem}");
-        let store = store(kind, module, pins, slots, one_at_a_time).map_err(at)?;
-        let allowed_namespaces = allowed(allowed_namespaces).map_err(|problem| at(&problem))?;
-        let max_keys_per_hsm = max_keys_per_hsm.unwrap_or(DEFAULT_KEYS);
+        self.backend()
+            .map_err(|problem| format!("backend {name:?}: {problem}"))
+    }
+
+    fn backend(self) -> Result<Backend, String> {
         for (field, value) in [
-            ("slots", slots),
-            ("maxKeysPerHsm", Some(max_keys_per_hsm)),
-            ("maxHsmsPerNamespace", max_hsms_per_namespace),
+            ("slots", self.slots),
+            ("maxKeysPerHsm", self.max_keys_per_hsm),
+            ("maxHsmsPerNamespace", self.max_hsms_per_namespace),
         ] {
             if value == Some(0) {
-                return Err(at(&format!(
+                return Err(format!(
                     "{field} is 0, which leaves room for nothing; give it at least 1, or leave it out"
-                )));
+                ));
             }
         }
         Ok(Backend {
-            name,
-            store,
-            allowed_namespaces,
-            max_hsms_per_namespace,
-            max_keys_per_hsm,
+            store: match self.kind {
+                StoreKind::Embedded => self.embedded()?,
+                StoreKind::Pkcs11 => Store::Pkcs11(self.module()?),
+            },
+            name: self.name,
+            allowed_namespaces: allowed(self.allowed_namespaces)?,
+            max_hsms_per_namespace: self.max_hsms_per_namespace,
+            max_keys_per_hsm: self.max_keys_per_hsm.unwrap_or(DEFAULT_KEYS),
+        })
+    }
+
+    fn embedded(&self) -> Result<Store, String> {
+        let of_a_module = [
+            ("module", self.module.is_some()),
+            ("oneAtATime", self.one_at_a_time.is_some()),
+            ("ledgerToken", self.ledger_token.is_some()),
+            ("scratchToken", self.scratch_token.is_some()),
+            ("tokens", self.tokens.is_some()),
+        ];
+        if let Some((field, _)) = of_a_module.iter().find(|(_, is_there)| *is_there) {
+            return Err(format!(
+                "kind embedded takes no {field}; leave it out, or make it kind pkcs11"
+            ));
+        }
+        Ok(Store::Embedded {
+            slots: self.slots.unwrap_or(DEFAULT_SLOTS),
+            pins: self.pins.clone(),
+        })
+    }
+
+    fn module(&self) -> Result<Module, String> {
+        if self.slots.is_some() {
+            return Err("kind pkcs11 takes no slots, the module has its own; leave it out".into());
+        }
+        let (Some(library), Some(pins), Some(ledger_token)) =
+            (&self.module, &self.pins, &self.ledger_token)
+        else {
+            return Err("kind pkcs11 needs module (the library's path), pins (soPinFile, userPinFile) and ledgerToken (the label of the token that keeps its records)".into());
+        };
+        if !library.is_absolute() {
+            return Err("module is no absolute path; write the library's whole path".into());
+        }
+        let scratch_token = match (&self.scratch_token, &self.tokens) {
+            (None, Some(_)) => {
+                return Err("tokens says that no token is to be made, so it needs scratchToken (the label of one that holds nothing, to try on it what the module can do)".into());
+            }
+            (scratch, _) => scratch.clone().unwrap_or_else(|| DEFAULT_SCRATCH.into()),
+        };
+        let labels = [ledger_token, &scratch_token];
+        let labels: Vec<_> = labels
+            .into_iter()
+            .chain(self.tokens.iter().flatten())
+            .collect();
+        token_labels(&labels)?;
+        Ok(Module {
+            library: library.clone(),
+            pins: pins.clone(),
+            one_at_a_time: self.one_at_a_time.unwrap_or(true),
+            ledger_token: ledger_token.clone(),
+            scratch_token,
+            tokens: self.tokens.clone(),
         })
     }
 }
 
-fn store(
-    kind: StoreKind,
-    module: Option<PathBuf>,
-    pins: Option<PinFiles>,
-    slots: Option<u32>,
-    one_at_a_time: Option<bool>,
-) -> Result<Store, &'static str> {
-    match kind {
-        StoreKind::Embedded => match (module, one_at_a_time) {
-            (None, None) => Ok(Store::Embedded {
-                slots: slots.unwrap_or(DEFAULT_SLOTS),
-                pins,
-            }),
-            _ => Err(
-                "kind embedded takes neither module nor oneAtATime; leave them out, or make it kind pkcs11",
-            ),
-        },
-        StoreKind::Pkcs11 if slots.is_some() => {
-            Err("kind pkcs11 takes no slots, the module has its own; leave it out")
+/// What a token is called (CK_TOKEN_INFO: 32 bytes), each for one thing only.
+fn token_labels(labels: &[&String]) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    let mut seen = BTreeSet::new();
+    for label in labels {
+        if label.trim() != label.as_str()
+            || !(1..=32).contains(&label.len())
+            || !label.chars().all(plain)
+        {
+            return Err(format!(
+                "the token label {label:?} is no label of a token; write it as the module shows it, 1 to 32 characters"
+            ));
         }
-        StoreKind::Pkcs11 => match (module, pins) {
-            (Some(module), Some(pins)) if module.is_absolute() => Ok(Store::Pkcs11 {
-                module,
-                pins,
-                one_at_a_time: one_at_a_time.unwrap_or(true),
-            }),
-            (Some(_), Some(_)) => Err("module is no absolute path; write the library's whole path"),
-            _ => Err(
-                "kind pkcs11 needs module (the library's path) and pins (soPinFile, userPinFile)",
-            ),
-        },
+        if label.len() == 32 && label.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(format!(
+                "the token label {label:?} looks like one that the operator gives its HSMs; choose another"
+            ));
+        }
+        if !seen.insert(label) {
+            return Err(format!(
+                "the token {label:?} is named twice; give each purpose a token of its own"
+            ));
+        }
     }
+    Ok(())
 }
 
 fn allowed(entry: Option<AllowedEntry>) -> Result<Allowed, String> {
@@ -280,6 +348,7 @@ mod tests {
   kind: pkcs11
   module: /usr/lib/softhsm/libsofthsm2.so
   pins: {soPinFile: /pins/so, userPinFile: /pins/user}
+  ledgerToken: records
   allowedNamespaces: {names: [team-a, team-b]}
   maxHsmsPerNamespace: 2
   maxKeysPerHsm: 50
@@ -301,14 +370,17 @@ mod tests {
         );
         assert_eq!(
             backends[1].store,
-            Store::Pkcs11 {
-                module: "/usr/lib/softhsm/libsofthsm2.so".into(),
+            Store::Pkcs11(Module {
+                library: "/usr/lib/softhsm/libsofthsm2.so".into(),
                 pins: PinFiles {
                     so_pin_file: "/pins/so".into(),
                     user_pin_file: "/pins/user".into()
                 },
-                one_at_a_time: true
-            }
+                one_at_a_time: true,
+                ledger_token: "records".into(),
+                scratch_token: "managed-hsm-scratch".into(),
+                tokens: None,
+            })
         );
         assert_eq!(
             (
@@ -324,6 +396,31 @@ mod tests {
                 pins: None
             }
         );
+    }
+
+    /// The YAML in a text, from its first line that begins so to the first that is not indented.
+    fn example(text: &str, first: &str) -> String {
+        let from = text.find(first).expect("the example");
+        let lines = text[from..].lines().enumerate();
+        let of_it = |(number, line): &(usize, &str)| *number == 0 || line.starts_with([' ', '-']);
+        lines
+            .take_while(of_it)
+            .map(|(_, line)| format!("{line}\n"))
+            .collect()
+    }
+
+    #[test]
+    fn the_examples_that_people_are_shown_are_right() {
+        let page = include_str!("../../docs/backends.md");
+        let help = include_str!("args.rs");
+        for text in [
+            example(page, "- name: default"),
+            example(help, "  - name: default"),
+        ] {
+            let backends = parse(&text).expect(&text);
+            assert_eq!(backends.len(), 2, "{text}");
+            assert!(matches!(backends[1].store, Store::Pkcs11(_)));
+        }
     }
 
     #[test]
@@ -368,14 +465,42 @@ mod tests {
             ),
             (
                 "- {name: a, kind: embedded, module: /x}",
-                "takes neither module nor oneAtATime",
+                "takes no module; leave it out",
+            ),
+            (
+                "- {name: a, kind: embedded, tokens: [b]}",
+                "takes no tokens; leave it out",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}}",
+                "and ledgerToken (the label",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: l, tokens: [b]}",
+                "so it needs scratchToken",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: l, scratchToken: s, tokens: [b, l]}",
+                "\"l\" is named twice; give each",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: 'a label of more than 32 characters'}",
+                "is no label of a token; write",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: 0123456789abcdef0123456789abcdef}",
+                "looks like one that the operator gives",
+            ),
+            (
+                "- {name: a, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: l}\n- {name: b, kind: pkcs11, module: /x, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: m}",
+                "stands twice, and a process opens each once",
             ),
             (
                 "- {name: a, kind: pkcs11, module: /x}",
-                "needs module (the library's path) and pins",
+                "needs module (the library's path), pins",
             ),
             (
-                "- {name: a, kind: pkcs11, module: x.so, pins: {soPinFile: /s, userPinFile: /u}}",
+                "- {name: a, kind: pkcs11, module: x.so, pins: {soPinFile: /s, userPinFile: /u}, ledgerToken: l}",
                 "is no absolute path; write",
             ),
             (

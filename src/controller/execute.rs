@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
 use super::cluster::{Cluster, Watched};
-use super::{Context, Failure, observe};
+use super::{Context, Failure, observe, quota};
 use crate::api;
 use crate::backend::{Access, BackendError, HsmBackend, Stored, TokenLabel};
 use crate::plan::observed::{No, Observed, ProxySpec, Refused, Tried};
@@ -271,9 +271,13 @@ impl Run<'_> {
 
     /// G2: after the write the record is read again; the next look goes by what stands there.
     async fn write_record(&self, seen: &Observed, generation: u64, record: &Record) -> Outcome {
-        // A new record's precondition, beside its generation: the key name is as free as the look saw it. Held until memory knows the record.
-        let claim =
-            (record.state == RecordState::Creating).then(|| self.context.index.claim_name(record));
+        // A new record's precondition, beside its generation: the key name, and a place within the limits, are as free as the look saw them. Held until
+        // memory knows the record.
+        let claim = (record.state == RecordState::Creating).then(|| {
+            let most = self.context.most(self.backend, record.kind());
+            let place = quota::place_of(self.backend, record);
+            self.context.index.claim(record, place, most)
+        });
         if matches!(claim, Some(None)) {
             return Ok(Done::Raced);
         }

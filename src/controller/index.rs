@@ -1,6 +1,6 @@
 //! The ledger as memory has it: for lists and names only. Each look of a protocol reads its records anew (G1).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::backend::Stored;
 use crate::plan::observed::{Held, Reading};
 use crate::plan::{Lineage, encoding, may_leave_something};
-use crate::softdelete::{Record, RecordId, RecordState, Subject, arbiter, names};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject, arbiter, names};
 
 /// One record, and which backend's ledger it is in.
 #[derive(Clone, Debug)]
@@ -27,6 +27,15 @@ struct Inner {
     reads: u64,
     /// Key names whose record is just being written.
     claims: BTreeSet<Name>,
+    /// How many records are just being written in a place.
+    arriving: BTreeMap<Place, usize>,
+}
+
+/// What a limit counts in: a backend's HSMs of one namespace, or an HSM's keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Namespace(String, String),
+    Hsm(RecordId),
 }
 
 /// When a read of the ledger began, among all of them.
@@ -36,16 +45,50 @@ pub struct Begun(u64);
 /// A key's HSM and its name in there, in lower case.
 type Name = (RecordId, String);
 
-/// While it is held nobody else's record gets the key name.
-pub struct NameClaim<'a> {
+/// While it is held nobody else's record gets the key name, or the last free place.
+pub struct Claim<'a> {
     index: &'a Index,
     name: Option<Name>,
+    place: Place,
 }
 
-impl Drop for NameClaim<'_> {
+impl Drop for Claim<'_> {
     fn drop(&mut self) {
+        let mut inner = self.index.lock();
         if let Some(name) = &self.name {
-            self.index.lock().claims.remove(name);
+            inner.claims.remove(name);
+        }
+        let left = inner.arriving.get(&self.place).map_or(0, |it| it - 1);
+        if left == 0 {
+            inner.arriving.remove(&self.place);
+        } else {
+            inner.arriving.insert(self.place.clone(), left);
+        }
+    }
+}
+
+impl Inner {
+    /// A record that nobody can read counts: it may be of something that is there.
+    fn taken(&self, place: &Place, but: &RecordId) -> usize {
+        let counts = |id: &&RecordId, backend: Option<&str>| {
+            let entry = self.entries.get(*id);
+            *id != but
+                && entry.is_some_and(|entry| {
+                    !entry.held.is_final() && backend.is_none_or(|of| entry.backend == of)
+                })
+        };
+        match place {
+            Place::Hsm(hsm) => {
+                let keys = self.by_hsm.get(hsm).into_iter().flatten();
+                keys.filter(|id| counts(id, None)).count()
+            }
+            Place::Namespace(backend, namespace) => self
+                .by_lineage
+                .iter()
+                .filter(|(of, _)| of.kind == Kind::Hsm && of.namespace == *namespace)
+                .flat_map(|(_, ids)| ids)
+                .filter(|id| counts(id, Some(backend)))
+                .count(),
         }
     }
 }
@@ -202,16 +245,22 @@ impl Index {
             .collect()
     }
 
-    /// The key name of a record that is about to be written first. None: since it was looked at, another key's record has got the name, or is just getting it.
-    pub fn claim_name(&self, record: &Record) -> Option<NameClaim<'_>> {
+    /// The key name and the place of a record that is about to be written first. None: since it was looked at, another record has got the name, or the
+    /// last of the `most` places, or is just getting it.
+    pub fn claim(&self, record: &Record, place: Place, most: Option<usize>) -> Option<Claim<'_>> {
         let name = match &record.subject {
             Subject::Key { hsm, key_name, .. } => {
                 Some((hsm.clone(), key_name.to_ascii_lowercase()))
             }
             Subject::Hsm { .. } => None,
         };
+        let mut inner = self.lock();
+        let arriving = inner.arriving.get(&place).copied().unwrap_or(0);
+        let taken = inner.taken(&place, &record.id) + arriving;
+        if most.is_some_and(|most| taken >= most) {
+            return None;
+        }
         if let Some(wanted) = &name {
-            let mut inner = self.lock();
             let has_it = |other: &Record| {
                 matches!(&other.subject, Subject::Key { key_name, .. } if names::same_key_name(key_name, &wanted.1))
                     && other.id != record.id
@@ -223,7 +272,18 @@ impl Index {
                 return None;
             }
         }
-        Some(NameClaim { index: self, name })
+        inner.arriving.insert(place.clone(), arriving + 1);
+        drop(inner);
+        Some(Claim {
+            index: self,
+            name,
+            place,
+        })
+    }
+
+    /// How many live and deleted ones count there, without the one of that id.
+    pub fn taken(&self, place: &Place, but: &RecordId) -> usize {
+        self.lock().taken(place, but)
     }
 
     /// All keys that were ever made in one HSM.
@@ -360,19 +420,47 @@ mod tests {
             key("1", "one", "Wanted", RecordState::Creating),
             key("2", "two", "wANTED", RecordState::Creating),
         );
-        let claim = index.claim_name(&one).expect("it is free");
-        assert!(index.claim_name(&two).is_none(), "just being written");
+        let claim = claimed(&index, &one).expect("it is free");
+        assert!(claimed(&index, &two).is_none(), "just being written");
         drop(claim);
-        drop(index.claim_name(&two).expect("the first was not written"));
+        drop(claimed(&index, &two).expect("the first was not written"));
 
         noted(&index, one.clone());
-        assert!(index.claim_name(&two).is_none(), "the first has it");
-        assert!(index.claim_name(&one).is_some(), "its own is no hindrance");
+        assert!(claimed(&index, &two).is_none(), "the first has it");
+        assert!(claimed(&index, &one).is_some(), "its own is no hindrance");
         let gone = Record {
             state: RecordState::Tombstone,
             ..one
         };
         noted(&index, gone);
-        assert!(index.claim_name(&two).is_some(), "free again");
+        assert!(claimed(&index, &two).is_some(), "free again");
+    }
+
+    fn claimed<'a>(index: &'a Index, record: &Record) -> Option<Claim<'a>> {
+        index.claim(record, Place::Hsm("hsm".into()), None)
+    }
+
+    #[test]
+    fn the_last_place_goes_to_one_of_two_that_come_at_once() {
+        let index = Index::default();
+        let place = || Place::Hsm(RecordId("hsm".into()));
+        let (one, two) = (
+            key("1", "one", "a", RecordState::Creating),
+            key("2", "two", "b", RecordState::Creating),
+        );
+        let claim = index.claim(&one, place(), Some(1)).expect("there is room");
+        assert!(index.claim(&two, place(), Some(1)).is_none());
+        assert!(index.claim(&two, place(), Some(2)).is_some());
+        drop(claim);
+        noted(&index, one.clone());
+        assert_eq!(index.taken(&place(), &two.id), 1);
+        assert_eq!(index.taken(&place(), &one.id), 0, "its own does not count");
+        assert!(index.claim(&two, place(), Some(1)).is_none());
+        let gone = Record {
+            state: RecordState::Tombstone,
+            ..one
+        };
+        noted(&index, gone);
+        assert!(index.claim(&two, place(), Some(1)).is_some(), "free again");
     }
 }

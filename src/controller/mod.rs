@@ -10,6 +10,7 @@ mod loading;
 pub mod observe;
 pub mod orphans;
 pub mod queue;
+pub mod quota;
 mod refusals;
 mod start;
 #[cfg(feature = "faults")]
@@ -61,6 +62,8 @@ struct Stops {}
 pub struct Context {
     pub cluster: Cluster,
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
+    /// Of the backends that are not open to all, or not without limits.
+    pub quotas: BTreeMap<String, quota::Quota>,
     pub pool: Pool,
     pub index: Index,
     pub time: Arc<Timekeeper>,
@@ -300,6 +303,7 @@ pub struct Parts {
     /// The same server, but a write is tried once and never lands late.
     pub writer: kube::Client,
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
+    pub quotas: BTreeMap<String, quota::Quota>,
     pub pool: Pool,
     pub time: Arc<Timekeeper>,
     pub settings: Settings,

@@ -85,6 +85,7 @@ async fn begin(
     let context = Arc::new(Context {
         cluster: Cluster::new(parts.client.clone(), caches).with_writer(parts.writer),
         backends: parts.backends,
+        quotas: parts.quotas,
         pool: parts.pool,
         index: Index::default(),
         time: parts.time,

@@ -16,6 +16,7 @@ pub fn begin(o: &Observed, object: &Object) -> Move {
     hold::had_other_material(o, object)?;
     hold::reserved(o, object)?;
     let wanted = hold::wanted(o, object)?;
+    hold::no_place(o)?;
     if !object.meta.finalizer() {
         return act(Step::quiet(Effect::AddFinalizer(
             At::of(&object.meta),

@@ -8,7 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::hold;
 use crate::api;
-use crate::backend::{ObjectFacts, TokenFacts};
+use crate::backend::{Assurance, ObjectFacts, TokenFacts};
 use crate::softdelete::permission::Missing;
 use crate::softdelete::{Kind, Origin, Record, RecordId, RecordState, Uid};
 
@@ -65,10 +65,35 @@ pub struct Observed {
     pub keys: Vec<KeyOfHsm>,
     /// When the records that may be forgotten one day ended: their own end, or their HSM's; an HSM's once no record of a key in it is left.
     pub ended: BTreeMap<RecordId, DateTime<Utc>>,
+    /// The backend as whoever wants to be in it finds it.
+    pub terms: Terms,
     /// What only a purge asks for.
     pub purging: PurgeLook,
     /// What the cluster or the backend answered to this pass's last step, if it refused it.
     pub refused: Option<Refused>,
+}
+
+/// A backend's terms: what it promises, and whom it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// What its seals rest on; None: it is not open.
+    pub assurance: Option<Assurance>,
+    /// The namespace may use it.
+    pub allowed: bool,
+    /// Live and deleted: the HSMs of its namespace in this backend, or the keys of its HSM; without itself.
+    pub taken: usize,
+    /// So many of them there may be.
+    pub most: Option<usize>,
+}
+
+impl Terms {
+    /// For everybody, without a limit, sealed by the module itself.
+    pub const FREE: Terms = Terms {
+        assurance: Some(Assurance::FULL),
+        allowed: true,
+        taken: 0,
+        most: None,
+    };
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! Opens the configured backends.
 
 use std::collections::BTreeMap;
-#[cfg(any(feature = "embedded", test))]
+#[cfg(feature = "embedded")]
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use crate::backend::HsmBackend;
 #[cfg(feature = "embedded")]
 use crate::backend::pkcs11::embedded;
 use crate::backend::pkcs11::{OpenError, PinPaths, PinStore, external};
+use crate::backend::waiting::{NotOpen, Waiting};
 #[cfg(feature = "embedded")]
 use crate::backend::{Stored, TokenLabel};
-use crate::config::backends::{Allowed, Backend, PinFiles, Store};
+use crate::config::backends::{self as config, Backend, PinFiles, Store};
+use crate::controller::quota::Quota;
 #[cfg(feature = "embedded")]
 use crate::plan::ids;
 
@@ -21,11 +23,6 @@ use crate::plan::ids;
 pub(super) enum Failure {
     #[error("{0}: {1}")]
     Open(String, OpenError),
-    /// What is not enforced must not look as if it were.
-    #[error(
-        "{0}: this version does not enforce {1} yet, so it would protect nothing; leave it out"
-    )]
-    NotEnforced(String, &'static str),
     #[cfg(not(feature = "embedded"))]
     #[error(
         "{0}: this executable was built without the embedded soft token; name a PKCS#11 module, or build it with the feature `embedded`"
@@ -33,6 +30,20 @@ pub(super) enum Failure {
     NotBuilt(String),
     #[error("{0}: opening it panicked, which is a fault of this program")]
     Panicked(String),
+}
+
+/// Who may use each, and how much of it.
+pub(super) fn quotas(all: &[Backend]) -> BTreeMap<String, Quota> {
+    let quota = |backend: &Backend| {
+        let allowed = backend.allowed_namespaces.clone();
+        Quota {
+            allows: Arc::new(move |namespace, labels| allowed.allows(namespace, labels)),
+            max_hsms_per_namespace: backend.max_hsms_per_namespace.map(count),
+            max_keys_per_hsm: Some(count(backend.max_keys_per_hsm)),
+        }
+    };
+    let each = all.iter().map(|one| (one.name.clone(), quota(one)));
+    each.collect()
 }
 
 /// Opens all, one after the other. `data_dir` is the embedded one's, and holds a folder for each of the others; `pins` are the embedded one's where the file names none.
@@ -43,7 +54,6 @@ pub(super) async fn open(
 ) -> Result<BTreeMap<String, Arc<dyn HsmBackend>>, Failure> {
     let mut opened = BTreeMap::new();
     for backend in backends {
-        enforced(backend)?;
         let name = backend.name.clone();
         let (task, data_dir, pins) = (backend.clone(), data_dir.to_owned(), Arc::clone(pins));
         let open = tokio::task::spawn_blocking(move || open_one(&task, &data_dir, pins));
@@ -54,34 +64,11 @@ pub(super) async fn open(
     Ok(opened)
 }
 
-fn enforced(backend: &Backend) -> Result<(), Failure> {
-    let Backend {
-        name,
-        store,
-        allowed_namespaces,
-        max_hsms_per_namespace,
-        max_keys_per_hsm,
-    } = backend;
-    let not = |what| Err(Failure::NotEnforced(name.clone(), what));
-    let own_limit = matches!(store, Store::Embedded { .. });
-    match (allowed_namespaces, max_hsms_per_namespace) {
-        (Allowed::Names(_) | Allowed::Selector(_), _) => not("allowedNamespaces"),
-        (Allowed::All, Some(_)) => not("maxHsmsPerNamespace"),
-        (Allowed::All, None)
-            if !own_limit && *max_keys_per_hsm != crate::config::backends::DEFAULT_KEYS =>
-        {
-            not("maxKeysPerHsm for a module")
-        }
-        (Allowed::All, None) => Ok(()),
-    }
-}
-
 fn open_one(
     backend: &Backend,
     data_dir: &Path,
     usual: Arc<dyn PinStore>,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
-    let failed = |error| Failure::Open(backend.name.clone(), error);
     match &backend.store {
         Store::Embedded { slots, pins } => {
             let pins = match pins {
@@ -90,20 +77,51 @@ fn open_one(
             };
             open_embedded(backend, *slots, data_dir, pins)
         }
-        Store::Pkcs11 {
-            module,
-            pins,
-            one_at_a_time,
-        } => {
-            let config = external::Config {
-                library: module.clone(),
-                data_dir: data_dir.join(&backend.name),
-                pins: paths(pins),
-                one_at_a_time: *one_at_a_time,
-            };
-            Ok(Arc::new(external::open(&config).map_err(failed)?))
-        }
+        Store::Pkcs11(module) => Ok(Arc::new(waiting(backend, module, data_dir))),
     }
+}
+
+/// A module that does not open now is no reason to leave the others alone: what is in it waits (SD-28).
+fn waiting(backend: &Backend, module: &config::Module, data_dir: &Path) -> Waiting {
+    let config::Module {
+        library,
+        pins,
+        one_at_a_time,
+        ledger_token,
+        scratch_token,
+        tokens,
+    } = module;
+    let config = external::Config {
+        library: library.clone(),
+        data_dir: data_dir.join(&backend.name),
+        pins: paths(pins),
+        one_at_a_time: *one_at_a_time,
+        ledger: ledger_token.clone(),
+        scratch: scratch_token.clone(),
+        tokens: tokens.clone(),
+        max_keys: count(backend.max_keys_per_hsm),
+    };
+    let name = backend.name.clone();
+    let waiting = Waiting::new(move || match external::open(&config) {
+        Ok(module) => {
+            tracing::info!(backend = name, "the module is open");
+            Ok(Box::new(module))
+        }
+        Err(error) => {
+            let is_final = error.is_final();
+            let why = error.to_string();
+            tracing::warn!(
+                backend = name,
+                is_final,
+                why,
+                "the module does not open, and what is in it waits"
+            );
+            Err(NotOpen { why, is_final })
+        }
+    });
+    // Whatever it says, its ledger is asked for at once, and again until it answers.
+    _ = waiting.opened();
+    waiting
 }
 
 fn paths(files: &PinFiles) -> PinPaths {
@@ -150,28 +168,6 @@ fn tokens_to_keep(records: &[Stored]) -> Result<BTreeSet<TokenLabel>, String> {
         .collect())
 }
 
-#[cfg(feature = "embedded")]
 fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::backends::built_in;
-
-    #[test]
-    fn what_is_not_enforced_yet_is_refused_instead_of_ignored() {
-        let mut backend = built_in().remove(0);
-        assert!(enforced(&backend).is_ok());
-        backend.max_hsms_per_namespace = Some(1);
-        assert!(
-            enforced(&backend)
-                .is_err_and(|error| error.to_string().contains("maxHsmsPerNamespace"))
-        );
-        backend.allowed_namespaces = Allowed::Names(BTreeSet::new());
-        assert!(
-            enforced(&backend).is_err_and(|error| error.to_string().contains("allowedNamespaces"))
-        );
-    }
 }

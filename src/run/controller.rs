@@ -110,6 +110,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         client: shared.clients.normal.clone(),
         writer: shared.clients.without_retries.clone(),
         backends: opened,
+        quotas: backends::quotas(backends),
         pool: Pool::new(threads()).map_err(Failure::Threads)?,
         time: Arc::clone(&shared.time),
         settings,

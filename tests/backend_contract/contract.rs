@@ -478,6 +478,23 @@ pub fn the_ledger_compares_and_swaps(backend: &dyn HsmBackend) {
     assert_eq!(backend.read(&id), Ok(vec![]));
 }
 
+/// A key with a hundred versions is longer than what every module takes as one value.
+pub fn a_long_record_is_kept_whole(backend: &dyn HsmBackend) {
+    let id = new_id().to_string();
+    let long = |length: usize, seed: u8| {
+        let bytes = (0..length).map(|at| (at % 251) as u8 ^ seed);
+        bytes.collect::<Vec<u8>>()
+    };
+    for (generation, length) in [(1, 0), (2, 4096), (3, 4097), (4, 12_000), (5, 10)] {
+        let record = stored(&id, generation, &long(length, 7));
+        backend.write(&record).unwrap();
+        assert_eq!(backend.read(&id), Ok(vec![record.clone()]), "{length}");
+        assert!(backend.records().unwrap().contains(&record), "{length}");
+    }
+    backend.forget(&id, 5).unwrap();
+    assert_eq!(backend.read(&id), Ok(vec![]));
+}
+
 pub fn of_many_writers_of_one_generation_one_wins(backend: &dyn HsmBackend) {
     let id = new_id().to_string();
     let outcomes: Vec<_> = std::thread::scope(|threads| {

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
 };
@@ -20,12 +20,18 @@ use crate::contract::{live_key, look, new_id, new_label, public, reference, turn
 
 /// The store of this process, for the tests of the contract: each has tokens of its own.
 pub fn shared() -> &'static Module {
-    static STORE: OnceLock<Module> = OnceLock::new();
-    STORE.get_or_init(|| {
+    shared_with_pins().0
+}
+
+/// And the folder of its PINs.
+pub fn shared_with_pins() -> (&'static Module, &'static Path) {
+    static STORE: OnceLock<(Module, PathBuf)> = OnceLock::new();
+    let (store, pins) = STORE.get_or_init(|| {
         // Left to the system's cleaning: the store is in use until the process ends.
         let folder = tempfile::tempdir().unwrap().keep();
-        open(&folder, &[]).unwrap()
-    })
+        (open(&folder, &[]).unwrap(), folder.join("pins"))
+    });
+    (store, pins)
 }
 
 fn config(folder: &Path) -> embedded::Config {

@@ -14,7 +14,7 @@ use managed_hsm_operator::backend::{
 use managed_hsm_operator::plan::ids;
 use managed_hsm_operator::plan::observed::{
     Body, Held, Hsm, Material, Meta, Namespace, NearObject, NearProxy, No, Object, Observed, Proxy,
-    ProxySpec, Purge, PurgeLook, Reading, Recover, Refused, Tried,
+    ProxySpec, Purge, PurgeLook, Reading, Recover, Refused, Terms, Tried,
 };
 use managed_hsm_operator::plan::{Lineage, Settings};
 use managed_hsm_operator::softdelete::permission::Missing;
@@ -913,6 +913,7 @@ impl Case {
             recovers: self.recover().into_iter().collect(),
             purges: self.purge_of().into_iter().collect(),
             purging: self.purging(),
+            terms: Terms::FREE,
             records: self.held().into_iter().collect(),
             ended: self.ended(),
             material: self.material_of(),

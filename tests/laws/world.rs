@@ -9,7 +9,7 @@ use managed_hsm_operator::backend::{
 };
 use managed_hsm_operator::plan::observed::{
     Body, Held, Hsm, KeyMaterial, KeyOfHsm, Material, Meta, Namespace, NearObject, NearProxy,
-    Object, Proxy, ProxySpec, Purge, PurgeLook, Reading, Recover,
+    Object, Proxy, ProxySpec, Purge, PurgeLook, Reading, Recover, Terms,
 };
 use managed_hsm_operator::plan::step::{At, Effect};
 use managed_hsm_operator::plan::{
@@ -182,6 +182,7 @@ impl World {
                 .cloned()
                 .collect(),
             purges: self.purges_of(lineage),
+            terms: Terms::FREE,
             purging: PurgeLook {
                 contents: looked_at.and_then(|record| self.contents(record)),
                 purged_at: Some(Vec::new()),

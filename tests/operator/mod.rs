@@ -14,6 +14,7 @@ use managed_hsm_operator::backend::pool::Pool;
 use managed_hsm_operator::clock::{Clock, Limits, Timekeeper};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::controller::ledger::{Answer, Asked, Wish};
+use managed_hsm_operator::controller::quota::Quota;
 use managed_hsm_operator::controller::{self, Parts, queue};
 use managed_hsm_operator::metrics::Metrics;
 use managed_hsm_operator::plan::Settings;
@@ -89,6 +90,7 @@ pub struct Build {
     pub backend: MemoryBackend,
     /// By their names in an HSM's spec; `backend` is `default`.
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
+    pub quotas: BTreeMap<String, Quota>,
     pub threads: usize,
     pub queue: queue::Settings,
     pub settings: Settings,
@@ -121,6 +123,7 @@ impl Build {
                 Arc::new(backend.clone()) as Arc<dyn HsmBackend>,
             )]),
             backend,
+            quotas: BTreeMap::new(),
             threads: 2,
             clock_compared: true,
             queue: queue::Settings::default(),
@@ -160,6 +163,7 @@ impl Build {
             time: Arc::clone(&time),
             settings: self.settings,
             backends: self.backends,
+            quotas: self.quotas,
             metrics: Arc::clone(&metrics),
             queue: self.queue,
             instance: "test".into(),

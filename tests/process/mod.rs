@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -43,16 +44,26 @@ pub fn log_of(store: &Path) -> PathBuf {
 impl Process {
     /// Over the store in that folder, with these flags besides.
     pub fn start(plane: &Plane, store: &Path, flags: &[&str]) -> Self {
+        Self::start_in(plane, store, flags, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_in(
+        plane: &Plane,
+        store: &Path,
+        flags: &[&str],
+        variables: &[(&str, &OsStr)],
+    ) -> Self {
         let pins = store.join("pins").display().to_string();
         let flags: Vec<&str> = flags.iter().copied().chain(["--pin-dir", &pins]).collect();
-        Self::start_as(&plane.kubeconfig(), store, &[], &flags)
+        Self::start_as(&plane.kubeconfig(), store, variables, &flags)
     }
 
     /// As whom that kubeconfig names, with these environment variables and flags besides.
     pub fn start_as(
         kubeconfig: &Path,
         store: &Path,
-        environment: &[(String, String)],
+        environment: &[(impl AsRef<OsStr>, impl AsRef<OsStr>)],
         flags: &[&str],
     ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
@@ -63,7 +74,7 @@ impl Process {
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "managed_hsm_operator=debug")
             .env_remove("KUBERNETES_SERVICE_HOST")
-            .envs(environment.iter().cloned())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -11,7 +11,7 @@ pub use faults::{Call, Method, When};
 pub use store::{Backup, Inspected};
 
 use super::{
-    Access, Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
+    Access, Algorithm, Assurance, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
     ObjectFacts, Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
 };
 use faults::{Faults, Observer};
@@ -27,6 +27,7 @@ pub struct MemoryBackend {
 }
 
 struct Shared {
+    assurance: Option<Assurance>,
     store: Store,
     faults: Faults,
 }
@@ -46,6 +47,7 @@ impl MemoryBackend {
     /// An empty store with room for `slots` tokens, whose material follows from `seed`.
     pub fn with(seed: [u8; 32], slots: usize) -> Self {
         let shared = Shared {
+            assurance: Some(Assurance::FULL),
             store: Store::new(seed, slots),
             faults: Faults::default(),
         };
@@ -66,6 +68,11 @@ impl MemoryBackend {
     /// Every call fails with this, before having worked, until None is said.
     pub fn away(&self, error: Option<BackendError>) {
         self.shared().faults.away = error;
+    }
+
+    /// What its seals are said to rest on; what they do stays the same.
+    pub fn assure(&self, assurance: Option<Assurance>) {
+        self.shared().assurance = assurance;
     }
 
     /// Forgets all scripted faults.
@@ -133,6 +140,16 @@ impl MemoryBackend {
         self.shared().store.half_make(label);
     }
 
+    /// Both PINs of a token are others from now on: neither opens or seals it.
+    pub fn change_pins(&self, label: &TokenLabel) {
+        self.shared().store.change_pins(label);
+    }
+
+    /// Puts somebody else's key into a token, under an id of ours or of his own.
+    pub fn plant_key(&self, label: &TokenLabel, id: Option<MaterialId>) {
+        self.shared().store.plant_key(label, id);
+    }
+
     /// Takes one object away, as a torn generation does.
     pub fn lose_object(&self, handle: Handle) {
         self.shared().store.lose_object(handle);
@@ -182,6 +199,10 @@ impl MemoryBackend {
 }
 
 impl HsmBackend for MemoryBackend {
+    fn assurance(&self) -> Option<Assurance> {
+        self.shared().assurance
+    }
+
     fn records(&self) -> Result<Vec<Stored>> {
         self.call(Method::Records, (), |store| Ok(store.records()))
     }

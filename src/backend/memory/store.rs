@@ -17,6 +17,8 @@ pub(super) enum Pin {
     Nobodys,
     /// Until the process ends.
     InMemory,
+    /// Somebody changed both.
+    Changed,
     /// Not set yet: what a crash leaves that comes after C_InitToken and before C_InitPIN.
     Unset,
 }
@@ -32,6 +34,8 @@ struct Token {
     serial: String,
     pin: Pin,
     objects: BTreeMap<Handle, Object>,
+    /// Somebody else's keys, by the ids that they carry.
+    foreign: Vec<Option<MaterialId>>,
 }
 
 #[derive(Clone)]
@@ -196,6 +200,7 @@ impl Store {
                     serial,
                     pin: Pin::Ours,
                     objects: BTreeMap::new(),
+                    foreign: Vec::new(),
                 },
             );
         }
@@ -222,12 +227,20 @@ impl Store {
     }
 
     pub(super) fn set_pin(&mut self, token: &TokenRef, pin: Pin) -> Result<()> {
-        self.find(token)?.pin = pin;
+        let found = self.find(token)?;
+        if found.pin == Pin::Changed {
+            return Err(BackendError::Pin("the SO PIN is refused".to_owned()));
+        }
+        found.pin = pin;
         Ok(())
     }
 
     pub(super) fn release_token(&mut self, token: &TokenRef) -> Result<()> {
-        if !self.find(token)?.objects.is_empty() {
+        if self.find(token)?.pin == Pin::Changed {
+            return Err(BackendError::Pin("the SO PIN is refused".to_owned()));
+        }
+        let found = self.find(token)?;
+        if !found.objects.is_empty() || !found.foreign.is_empty() {
             return Err(BackendError::Unavailable(
                 "the token still holds keys".to_owned(),
             ));
@@ -244,7 +257,13 @@ impl Store {
         ids: &[MaterialId],
         depth: Depth,
     ) -> Result<Vec<ObjectFacts>> {
-        let objects = &self.open(token)?.objects;
+        let found = self.open(token)?;
+        if found.foreign.iter().flatten().any(|id| ids.contains(id)) {
+            return Err(BackendError::Unavailable(
+                "an object carries a label that is not ours".to_owned(),
+            ));
+        }
+        let objects = &found.objects;
         let of_ids = objects.iter().filter(|(_, it)| ids.contains(&it.id));
         Ok(of_ids
             .map(|(handle, it)| facts(*handle, it, objects, depth))
@@ -420,6 +439,18 @@ impl Store {
     pub(super) fn half_make(&mut self, label: &TokenLabel) {
         if let Some(token) = self.tokens.get_mut(label) {
             token.pin = Pin::Unset;
+        }
+    }
+
+    pub(super) fn change_pins(&mut self, label: &TokenLabel) {
+        if let Some(token) = self.tokens.get_mut(label) {
+            token.pin = Pin::Changed;
+        }
+    }
+
+    pub(super) fn plant_key(&mut self, label: &TokenLabel, id: Option<MaterialId>) {
+        if let Some(token) = self.tokens.get_mut(label) {
+            token.foreign.push(id);
         }
     }
 

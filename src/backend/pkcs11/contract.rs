@@ -8,15 +8,15 @@ use cryptoki::{
 
 use super::{
     Module,
-    error::{Fault, translate},
-    handle_of, locked,
+    error::Fault,
+    handle_of,
     objects::{self, Found},
     proof,
-    token::{Refusal, Token},
+    token::Token,
 };
 use crate::backend::{
-    Algorithm, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId, ObjectFacts,
-    Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
+    Algorithm, Assurance, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
+    ObjectFacts, PublicKey, Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
 };
 
 impl HsmBackend for Module {
@@ -48,88 +48,89 @@ impl HsmBackend for Module {
         self.ledger.note_revision(revision)
     }
 
+    fn assurance(&self) -> Option<Assurance> {
+        Some(self.assurance)
+    }
+
     fn token(&self, label: &TokenLabel) -> Result<Option<TokenFacts>> {
-        match self.only(label)? {
-            Some((_, token)) => self.facts(&token).map(Some),
-            None => Ok(None),
-        }
+        let found = match self.provisioned() {
+            Some((desk, _)) => desk.owned(&self.rack, label)?,
+            None => self.rack.only(label)?,
+        };
+        found.map(|real| self.facts(label, &real)).transpose()
     }
 
     fn tokens(&self) -> Result<Vec<TokenLabel>> {
-        let mut labels = Vec::new();
-        for slot in self.context.get_slots_with_token().map_err(translate)? {
-            if self.slots.is_retired(slot) {
-                continue;
+        let labels: Vec<_> = match self.provisioned() {
+            Some((desk, _)) => desk.owners()?.into_iter().map(|(label, _)| label).collect(),
+            None => {
+                let shown = self.rack.all()?;
+                if let Some(error) = shown.silent {
+                    tracing::warn!(%error, "a slot does not answer and is in no list");
+                }
+                shown
+                    .tokens
+                    .into_iter()
+                    .map(|(_, token)| token.label)
+                    .collect()
             }
-            let info = self.context.get_token_info(slot).map_err(translate)?;
-            labels.extend(
-                Some(TokenLabel(info.label().to_owned()))
-                    .filter(|label| info.token_initialized() && label.may_be_ours()),
-            );
-        }
-        Ok(labels)
+        };
+        Ok(labels.into_iter().filter(TokenLabel::may_be_ours).collect())
     }
 
     fn create_token(&self, label: &TokenLabel) -> Result<TokenFacts> {
-        let is_plain = label
-            .0
-            .bytes()
-            .all(|it| it.is_ascii_alphanumeric() || it == b'-');
-        if label.0.is_empty() || label.0.len() > 32 || !is_plain {
-            let text = "a token's label has 1 to 32 letters, digits or hyphens";
-            return Err(BackendError::NotSupported(text.to_owned()));
-        }
-        let _making = locked(&self.making);
-        if self.only(label)?.is_none() {
-            let slot = self.slots.fresh(&self.context, label)?;
-            let _alone = self.alone.as_ref().map(locked);
-            if let Err(error) = self.context.init_token(slot, self.pins.so.auth(), &label.0) {
-                self.slots.discard(slot);
-                return Err(translate(error));
-            }
-        }
-        let (_, token) = self.only(label)?.ok_or_else(|| {
-            BackendError::Unavailable(format!(
-                "the token {} does not show after C_InitToken",
-                label.0
-            ))
-        })?;
-        self.with_token(&token, |state, slot| {
-            match state.login(&self.context, slot, &self.pins)? {
-                // Made just now, or by somebody who died before this.
-                Some(Refusal::NeverSet) => state.unseal(&self.context, slot, &self.pins),
-                _ => Ok(()),
-            }
-        })?;
-        self.facts(&token)
+        let real = match self.provisioned() {
+            Some((desk, provisioned)) => desk.assign(&self.rack, provisioned, label)?,
+            None => self.rack.make(label)?,
+        };
+        self.facts(label, &real)
     }
 
     fn seal_token(&self, token: &TokenRef) -> Result<()> {
-        self.with_token(token, |state, slot| {
-            state.seal(&self.context, slot, &self.pins)
-        })
+        let real = self.reach(token)?;
+        match self.desk.as_ref().filter(|desk| desk.refuses) {
+            Some(desk) => {
+                self.rack.with_token(&real, |_, _| Ok(()))?;
+                desk.set_sealed(&token.label, true)
+            }
+            None => self.rack.seal(&real),
+        }
     }
 
     fn unseal_token(&self, token: &TokenRef) -> Result<()> {
-        self.with_token(token, |state, slot| {
-            state.unseal(&self.context, slot, &self.pins)
-        })
+        let real = self.reach(token)?;
+        self.rack.unseal(&real)?;
+        match self.desk.as_ref().filter(|desk| desk.refuses) {
+            Some(desk) => desk.set_sealed(&token.label, false),
+            None => Ok(()),
+        }
     }
 
     fn open_for_destruction(&self, token: &TokenRef) -> Result<()> {
-        self.with_token(token, |state, slot| {
-            state.hold(&self.context, slot, &self.pins)
-        })
+        let real = self.reach(token)?;
+        match self.desk.as_ref().filter(|desk| desk.refuses) {
+            Some(desk) => {
+                self.rack.with_token(&real, |_, _| Ok(()))?;
+                desk.open_for_destruction(&token.label);
+                Ok(())
+            }
+            None => self.rack.hold(&real),
+        }
     }
 
     fn release_token(&self, token: &TokenRef) -> Result<()> {
         self.must_be_empty(token)?;
-        self.with_token(token, |state, slot| {
-            *state = Token::default();
-            self.slots.release(&self.context, slot, &self.pins.so)
-        })?;
-        locked(&self.tokens).remove(token);
-        Ok(())
+        let real = self.reach(token)?;
+        match self.provisioned() {
+            Some((desk, _)) => desk.give_back(&self.rack, &token.label, &real),
+            None => {
+                self.rack.release(&real)?;
+                match &self.desk {
+                    Some(desk) => desk.set_sealed(&token.label, false),
+                    None => Ok(()),
+                }
+            }
+        }
     }
 
     fn objects(
@@ -146,7 +147,7 @@ impl HsmBackend for Module {
                 for object in &found {
                     let shown = match depth {
                         Depth::Labels => None,
-                        Depth::Proof => Some(proof::show(session, object, &publics)?),
+                        Depth::Proof => Some(self.show(session, object, &publics)?),
                     };
                     let mark = object.mark.ok_or_else(|| foreign_label(object.id))?;
                     facts.push(object_facts(object, mark, shown));
@@ -208,6 +209,12 @@ impl HsmBackend for Module {
         }
         self.session(token, |session| {
             let object = readable(session, handle_of(original))?;
+            if !self.assurance.seals_keys {
+                // The object itself is relabelled, and the operator goes by its label.
+                let label = objects::label(mark, object.id);
+                session.update_attributes(object.handle, &[Attribute::Label(label)])?;
+                return Ok(original);
+            }
             let mut template = vec![
                 Attribute::Token(true),
                 Attribute::Label(objects::label(mark, object.id)),
@@ -227,7 +234,7 @@ impl HsmBackend for Module {
         self.with_token(token, |state, slot| {
             state.live.retain(|_, (live, _)| *live != handle);
             let destroy = |session: &Session| Ok(session.destroy_object(handle)?);
-            state.run(&self.context, slot, &self.pins, destroy)
+            state.run(&self.rack.context, slot, &self.rack.pins, destroy)
         })
     }
 
@@ -236,15 +243,18 @@ impl HsmBackend for Module {
             // The second round is for a live object that was sealed and recovered since: a copy with another handle.
             for remembered in [true, false] {
                 let search = |state: &mut Token| {
-                    state.run(&self.context, slot, &self.pins, |session| {
+                    state.run(&self.rack.context, slot, &self.rack.pins, |session| {
                         objects::with_id(session, id)
                     })
                 };
-                if state.login(&self.context, slot, &self.pins)?.is_some() {
+                if state
+                    .login(&self.rack.context, slot, &self.rack.pins)?
+                    .is_some()
+                {
                     return Err(BackendError::Sealed);
                 }
                 let (class, handle, key_type) = Self::live(state, search, id, what)?;
-                let used = state.run(&self.context, slot, &self.pins, |session| {
+                let used = state.run(&self.rack.context, slot, &self.rack.pins, |session| {
                     proof::act(session, handle, key_type, what)
                 });
                 match used {
@@ -253,6 +263,23 @@ impl HsmBackend for Module {
                 };
             }
             Err(BackendError::DeadHandle)
+        })
+    }
+}
+
+impl Module {
+    /// Where the module's own flags do not seal, what is labelled so is refused all the same: by us.
+    fn show(
+        &self,
+        session: &Session,
+        object: &Found,
+        publics: &[PublicKey],
+    ) -> std::result::Result<proof::Shown, Fault> {
+        let shown = proof::show(session, object, publics)?;
+        let refused = !self.assurance.seals_keys && object.mark == Some(Mark::Deleted);
+        Ok(proof::Shown {
+            usable: shown.usable && !refused,
+            ..shown
         })
     }
 }

@@ -90,7 +90,8 @@ fn judge(code: RvError, function: Function, text: String) -> BackendError {
         | AttributeValueInvalid
         | TemplateIncomplete
         | TemplateInconsistent
-        | TokenWriteProtected => BackendError::NotSupported(text),
+        | TokenWriteProtected
+        | UserTypeInvalid => BackendError::NotSupported(text),
         // What the caller gave is no text of that key.
         DataInvalid | DataLenRange | EncryptedDataInvalid | EncryptedDataLenRange => {
             BackendError::NotSupported(text)

@@ -1,46 +1,126 @@
-//! Any vendor's module, by the path of its library. Its slots are its own; records are kept in a SQLite ledger beside it.
+//! Any vendor's module, by the path of its library. Its slots are its own; its records are data objects in a token that is named for them.
 
-use std::{path::PathBuf, sync::Mutex};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
 
 use super::{
-    MAX_KEYS, Module, OpenError, PinPaths, Pins, error::translate, lock, slots::Provisioned,
+    Module, OpenError, PinPaths, Pins, desk::Desk, error::translate, lock, probe::probe,
+    rack::Rack, shelf::TokenShelf, slots::Provisioned,
 };
-use crate::backend::ledger::Ledger;
+use crate::backend::{
+    Assurance, BackendError, TokenLabel, TokenRef,
+    ledger::{Ledger, shelf::ShelfLedger},
+};
 
 /// Where a module and what belongs to it lie.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The module's shared library.
     pub library: PathBuf,
-    /// Lock and ledger.
+    /// For its lock.
     pub data_dir: PathBuf,
     /// They must be there, since the module may hold tokens that nobody here knows of.
     pub pins: PinPaths,
     /// One call at a time in the whole module, as SoftHSM needs it; else one at a time in each token.
     pub one_at_a_time: bool,
+    /// The label of the token that holds the records.
+    pub ledger: String,
+    /// The label of a token that holds nothing, to try on it what the module can do.
+    pub scratch: String,
+    /// Labels of the tokens for HSMs. None: each is made in a free slot, by C_InitToken.
+    pub tokens: Option<Vec<String>>,
+    /// In each token.
+    pub max_keys: usize,
 }
 
-/// Opens a module.
+/// Opens a module, and tries what it can do.
 pub fn open(config: &Config) -> Result<Module, OpenError> {
-    let lock = lock(&config.data_dir)?;
-    let ledger = Ledger::open(&config.data_dir.join("ledger.db"))?;
+    let lock = Arc::new(lock(&config.data_dir)?);
     let pins = Pins::open(&config.pins, false)?;
     let module = |error| OpenError::Module(translate(error));
     let context = Pkcs11::new(&config.library).map_err(module)?;
-    context
-        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .map_err(module)?;
+    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        // By an earlier try, which failed later on.
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+        Err(error) => return Err(module(error)),
+    }
+    let slots = Box::new(Provisioned);
+    let rack = Arc::new(Rack::new(context, pins, slots, config.one_at_a_time));
+    let token = ledger_token(config, &rack)?;
+    let notes = Arc::new(ShelfLedger::new(TokenShelf {
+        rack: Arc::clone(&rack),
+        token,
+    }));
+    let assurance = try_out(config, &rack, Arc::clone(&notes) as _, &lock)?;
+    tracing::info!(library = %config.library.display(), ?assurance, "tried what the module can do");
+    let refuses = !assurance.seals_hsms;
+    let desk = Desk::new(Arc::clone(&notes), config.tokens.clone(), refuses);
     Ok(Module {
-        context,
-        pins,
-        ledger,
-        slots: Box::new(Provisioned),
-        max_keys: MAX_KEYS,
-        tokens: Mutex::default(),
-        making: Mutex::default(),
-        alone: config.one_at_a_time.then(Mutex::default),
+        rack,
+        ledger: notes,
+        max_keys: config.max_keys,
+        assurance,
+        desk: Some(desk),
         _lock: lock,
+    })
+}
+
+/// The token of the records. A new one is made only where no token is there that they could be missing of.
+fn ledger_token(config: &Config, rack: &Rack) -> Result<TokenRef, OpenError> {
+    let label = TokenLabel(config.ledger.clone());
+    let found = rack.only(&label).map_err(OpenError::Module)?;
+    if found.is_none() && config.tokens.is_none() {
+        let shown = rack.all().map_err(OpenError::Module)?;
+        if shown
+            .tokens
+            .iter()
+            .any(|(_, token)| token.label.may_be_ours())
+        {
+            return Err(OpenError::LedgerGone(config.ledger.clone()));
+        }
+    }
+    open_token(config, rack, &label, found)
+}
+
+/// The token of that label, open with our PIN; made where C_InitToken is ours to call.
+fn open_token(
+    config: &Config,
+    rack: &Rack,
+    label: &TokenLabel,
+    found: Option<TokenRef>,
+) -> Result<TokenRef, OpenError> {
+    let made = match found {
+        Some(token) => rack.finish(&token).map(|()| token),
+        None if config.tokens.is_some() => return Err(OpenError::NoToken(label.0.clone())),
+        None => rack.make(label),
+    };
+    made.map_err(|error| match error {
+        BackendError::NotSupported(_) => OpenError::NoToken(label.0.clone()),
+        error => OpenError::Module(error),
+    })
+}
+
+fn try_out(
+    config: &Config,
+    rack: &Arc<Rack>,
+    ledger: Arc<dyn Ledger>,
+    lock: &Arc<File>,
+) -> Result<Assurance, OpenError> {
+    let label = TokenLabel(config.scratch.clone());
+    let found = rack.only(&label).map_err(OpenError::Module)?;
+    let scratch = open_token(config, rack, &label, found)?;
+    let module = Module {
+        rack: Arc::clone(rack),
+        ledger,
+        max_keys: config.max_keys,
+        assurance: Assurance::FULL,
+        desk: None,
+        _lock: Arc::clone(lock),
+    };
+    probe(&module, &scratch).map_err(|error| match error {
+        BackendError::Sealed => OpenError::Refused(config.scratch.clone()),
+        error => OpenError::Module(error),
     })
 }

@@ -5,18 +5,21 @@
 //! session behind one mutex. A login holds for the whole process, so tests and operators share a store only by its lock file.
 
 mod contract;
+mod desk;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 pub mod external;
 mod objects;
 mod pins;
+mod probe;
 mod proof;
+mod rack;
+mod shelf;
 mod slots;
 mod token;
 
 use std::{
-    collections::HashMap,
     fs::{self, DirBuilder, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt,
@@ -25,7 +28,6 @@ use std::{
 };
 
 use cryptoki::{
-    context::Pkcs11,
     object::{KeyType, ObjectHandle},
     session::Session,
     slot::Slot,
@@ -34,13 +36,14 @@ use cryptoki::{
 pub use pins::{Pin, PinError, PinPaths, PinStore, Pins, SO_PIN_FILE, USER_PIN_FILE};
 
 use super::{
-    Access, BackendError, Class, Handle, HsmBackend, Mark, MaterialId, Result, TokenFacts,
-    TokenLabel, TokenRef, Use,
-    ledger::{Ledger, LedgerError},
+    Access, Assurance, BackendError, Class, Handle, HsmBackend, Mark, MaterialId, Result,
+    TokenFacts, TokenLabel, TokenRef, Use,
+    ledger::{Ledger, sqlite::LedgerError},
 };
-use error::{Fault, translate};
+use desk::Desk;
+use error::Fault;
 use objects::Found;
-use slots::Slots;
+use rack::Rack;
 use token::Token;
 
 /// Every operation scans a token of kryoptic's: beyond this many keys it gets slow.
@@ -69,22 +72,41 @@ pub enum OpenError {
     Pins(#[from] PinError),
     #[error("the PKCS#11 module: {0}")]
     Module(BackendError),
+    #[error(
+        "the module has no token labelled {0}, which the backends file names: make one with both PINs of the backend, or correct the name"
+    )]
+    NoToken(String),
+    #[error(
+        "the token {0}, which the ledger is in, is not there, though tokens of this operator are: bring that very token back, since a new ledger would know none of them"
+    )]
+    LedgerGone(String),
+    #[error(
+        "the token {0} refuses the user PIN of this backend: put the right one in its file, or make the token anew with it"
+    )]
+    Refused(String),
+}
+
+impl OpenError {
+    /// Trying again by itself would do harm: each wrong PIN counts.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Module(BackendError::Pin(_)) | Self::Refused(_) | Self::SecondStore
+        )
+    }
 }
 
 /// A backend behind a PKCS#11 module.
 pub struct Module {
-    context: Pkcs11,
-    pins: Pins,
-    ledger: Ledger,
-    slots: Box<dyn Slots>,
+    rack: Arc<Rack>,
+    ledger: Arc<dyn Ledger>,
     max_keys: usize,
-    tokens: Mutex<HashMap<TokenRef, Arc<Mutex<Token>>>>,
-    /// C_InitToken on one slot at a time.
-    making: Mutex<()>,
-    /// Where the module bears one call at a time only.
-    alone: Option<Mutex<()>>,
+    /// What the module holds by itself; the rest the operator alone refuses.
+    assurance: Assurance,
+    /// None: nothing is to be noted beside the records.
+    desk: Option<Desk>,
     /// Held until the last user of the store is gone.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 /// No core dump of this process, and no other process of the same user may look into it: PINs and keys are in its memory.
@@ -133,93 +155,33 @@ fn handle_of(handle: Handle) -> ObjectHandle {
 }
 
 impl Module {
-    /// All tokens of that label: slot and serial.
-    fn find(&self, label: &TokenLabel) -> Result<Vec<(Slot, String)>> {
-        if let Some(reason) = self.slots.damaged(label) {
-            return Err(BackendError::Unavailable(reason));
-        }
-        let mut found = Vec::new();
-        let mut silent = None;
-        for slot in self.context.get_slots_with_token().map_err(translate)? {
-            if self.slots.is_retired(slot) {
-                continue;
-            }
-            match self.context.get_token_info(slot) {
-                Ok(info) if info.token_initialized() && info.label() == label.0 => {
-                    found.push((slot, info.serial_number().to_owned()));
-                }
-                Ok(_) => {}
-                Err(error) => silent = Some(translate(error)),
-            }
-        }
-        match silent {
-            // It may be the one that does not answer.
-            Some(error) if found.is_empty() => Err(BackendError::Unavailable(error.to_string())),
-            _ => Ok(found),
-        }
-    }
-
-    /// The one token of that label. Two are for a person to sort out.
-    fn only(&self, label: &TokenLabel) -> Result<Option<(Slot, TokenRef)>> {
-        let mut found = self.find(label)?;
-        if found.len() > 1 {
-            return Err(BackendError::Unavailable(format!(
-                "{} tokens carry the label {}",
-                found.len(),
-                label.0
-            )));
-        }
-        Ok(found.pop().map(|(slot, serial)| {
-            (
-                slot,
-                TokenRef {
-                    label: label.clone(),
-                    serial,
-                },
-            )
-        }))
-    }
-
-    /// The slot in which a token is now: label and serial agree.
-    fn locate(&self, token: &TokenRef, known: Option<Slot>) -> Result<Slot> {
-        let agrees = |slot: &Slot| {
-            let info = self.context.get_token_info(*slot);
-            let agrees = info
-                .is_ok_and(|it| it.label() == token.label.0 && it.serial_number() == token.serial);
-            agrees && !self.slots.is_retired(*slot)
+    /// The token as the module knows it: a provisioned one has a label of its own.
+    fn reach(&self, token: &TokenRef) -> Result<TokenRef> {
+        let Some((desk, _)) = self.provisioned() else {
+            return Ok(token.clone());
         };
-        if let Some(slot) = known.filter(agrees) {
-            return Ok(slot);
-        }
-        let found = self.find(&token.label)?;
-        let slot = found
-            .into_iter()
-            .find(|(_, serial)| *serial == token.serial)
-            .map(|(slot, _)| slot);
-        slot.ok_or_else(|| {
-            BackendError::NotThere(format!(
-                "token {} with serial {}",
-                token.label.0, token.serial
-            ))
-        })
+        let owned = desk.owned(&self.rack, &token.label)?;
+        let real = owned.filter(|real| real.serial == token.serial);
+        real.ok_or_else(|| BackendError::NotThere(format!("token {}", token.label.0)))
     }
 
-    /// Runs `act` with the token's state, found and locked.
+    fn provisioned(&self) -> Option<(&Desk, &[String])> {
+        let desk = self.desk.as_ref()?;
+        Some((desk, desk.provisioned.as_deref()?))
+    }
+
+    /// Runs `act` with the token's state, found and locked; `Sealed` where the operator itself refuses it.
     fn with_token<T>(
         &self,
         token: &TokenRef,
         act: impl FnOnce(&mut Token, Slot) -> Result<T>,
     ) -> Result<T> {
-        let shared = Arc::clone(locked(&self.tokens).entry(token.clone()).or_default());
-        let mut state = locked(&shared);
-        let located = self.locate(token, state.slot);
-        if let Err(BackendError::NotThere(_)) = located {
-            locked(&self.tokens).remove(token);
-        }
-        let slot = located?;
-        let _alone = self.alone.as_ref().map(locked);
-        state.slot = Some(slot);
-        act(&mut state, slot)
+        let real = self.reach(token)?;
+        let _use = match &self.desk {
+            Some(desk) => desk.may_use(&token.label)?,
+            None => None,
+        };
+        self.rack.with_token(&real, act)
     }
 
     /// Runs `act` in the token's session, logged in as user.
@@ -229,43 +191,44 @@ impl Module {
         act: impl FnOnce(&Session) -> std::result::Result<T, Fault>,
     ) -> Result<T> {
         self.with_token(token, |state, slot| {
-            state.run(&self.context, slot, &self.pins, act)
+            state.run(&self.rack.context, slot, &self.rack.pins, act)
         })
     }
 
-    fn facts(&self, token: &TokenRef) -> Result<TokenFacts> {
-        let refusal = self.with_token(token, |state, slot| {
-            state.login(&self.context, slot, &self.pins)
-        })?;
-        let access = if refusal.is_none() {
-            Access::Open
-        } else {
+    /// What is known of the token that has that label of ours.
+    fn facts(&self, label: &TokenLabel, real: &TokenRef) -> Result<TokenFacts> {
+        let refused = match &self.desk {
+            Some(desk) => desk.is_refused(label)?,
+            None => false,
+        };
+        let access = if refused {
             Access::Refused
+        } else {
+            self.rack.access(real)?
         };
         Ok(TokenFacts {
-            label: token.label.clone(),
-            serial: token.serial.clone(),
+            label: label.clone(),
+            serial: real.serial.clone(),
             access,
         })
     }
 
-    /// Fails unless no key object is left in the token.
+    /// Fails unless no key object, whosever it is, is left in the token.
     fn must_be_empty(&self, token: &TokenRef) -> Result<()> {
-        let left = match self.session(token, objects::keys) {
+        let left = match self.session(token, objects::count) {
             // Its PIN is kept nowhere; what is in it can be seen only with another one.
             Err(BackendError::Sealed) => {
                 self.open_for_destruction(token)?;
-                self.session(token, objects::keys)?
+                self.session(token, objects::count)?
             }
             looked => looked?,
         };
-        if left.is_empty() {
+        if left == 0 {
             return Ok(());
         }
         Err(BackendError::Unavailable(format!(
-            "token {} still holds {} key objects",
-            token.label.0,
-            left.len()
+            "token {} still holds {left} key objects",
+            token.label.0
         )))
     }
 

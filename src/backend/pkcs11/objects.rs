@@ -141,6 +141,19 @@ pub(super) fn keys(session: &Session) -> Result<Vec<Found>, Fault> {
     Ok(found)
 }
 
+/// How many key objects there are in the token, ours or not.
+pub(super) fn count(session: &Session) -> Result<usize, Fault> {
+    let mut count = 0;
+    for class in [Class::Private, Class::Public, Class::Secret] {
+        let template = [
+            Attribute::Token(true),
+            Attribute::Class(object_class(class)),
+        ];
+        count += session.find_objects(&template)?.len();
+    }
+    Ok(count)
+}
+
 fn all(session: &Session, template: &[Attribute]) -> Result<Vec<Found>, Fault> {
     let mut found = Vec::new();
     for handle in session.find_objects(template)? {

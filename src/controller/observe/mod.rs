@@ -10,7 +10,7 @@ pub use stored::{list, read};
 use kube::api::DynamicObject;
 
 use super::cluster::{Source, Watched};
-use super::{Context, Failure, convert, index};
+use super::{Context, Failure, convert, index, quota};
 use crate::api;
 use crate::plan::observed::{
     Held, Hsm, KeyOfHsm, Material, Namespace, Observed, Purge, PurgeLook, Recover,
@@ -348,6 +348,14 @@ fn observed(
         hsm,
         namesakes,
         ended,
+        terms: quota::terms(
+            context,
+            lineage,
+            &stored.backend,
+            stored.hsm.as_ref().map(|(_, hsm)| &hsm.id),
+            seen.object.as_ref(),
+            seen.namespace.as_ref(),
+        ),
         purging: PurgeLook {
             contents: stored.contents.clone(),
             ..PurgeLook::default()

@@ -203,6 +203,26 @@ pub fn refused_backend(o: &Observed) -> Check {
     })
 }
 
+/// Who has no material yet may use this backend, and there is room for one more. What has some is never asked.
+pub fn no_place(o: &Observed) -> Check {
+    let backend = o.backend.clone();
+    if !o.terms.allowed {
+        let namespace = o.lineage.namespace.clone();
+        return Err(refused_until(
+            Refusal::BackendNotAllowed { backend, namespace },
+            LATER,
+        ));
+    }
+    let most = o.terms.most.filter(|most| o.terms.taken >= *most);
+    most.map_or(Ok(()), |most| {
+        let why = match o.lineage.kind {
+            Kind::Hsm => format!("{most} HSMs of one namespace at most, deleted ones included"),
+            Kind::Key => format!("{most} keys in one HSM at most, deleted ones included"),
+        };
+        Err(refused_until(Refusal::BackendFull { backend, why }, LATER))
+    })
+}
+
 /// The backend says that it generates such keys, and they never prove themselves.
 pub fn never_whole(o: &Observed) -> Hold {
     refused_until(

@@ -11,7 +11,7 @@ pub use of_purge::*;
 pub use of_recover::*;
 
 use crate::api::conditions::{
-    self, COMPLETE, FAILED, READY, RECONCILING, SNAPSHOT_INCOMPLETE, STALLED,
+    self, COMPLETE, FAILED, READY, RECONCILING, SNAPSHOT_INCOMPLETE, STALLED, WEAK_SEAL,
 };
 use crate::api::{self, Condition, ConditionState, ConditionStatus, ProxyStatus, RecoverStatus};
 use crate::plan::hold;

@@ -54,6 +54,7 @@ fn hsm(
     next.observed_generation = object.meta.generation;
     word.on(&mut next.conditions, object.meta.generation, o);
     if let Some((held, record)) = own(o, object) {
+        seal(o, object, &mut next.conditions);
         next.hsm_id = Some(record.id.0.clone());
         // What it shows it promises: its protection, and the record that says so, only where no key's purge can break it any more.
         if hold::protection_not_shown(o, held, object).is_ok() {
@@ -69,6 +70,39 @@ fn hsm(
         }));
     }
     (next != *shown).then_some(next)
+}
+
+/// What the seal of an object with material rests on, where that is not the module itself. It hinders nothing.
+fn seal(o: &Observed, object: &Object, conditions: &mut Vec<Condition>) {
+    let Some(assurance) = o.terms.assurance else {
+        return;
+    };
+    let (by_module, cannot) = match &object.body {
+        Body::Hsm(..) => (
+            assurance.seals_hsms,
+            "give a token a PIN that nobody has (C_InitPIN by its SO)",
+        ),
+        Body::Key(..) => (
+            assurance.seals_keys,
+            "make of a key a copy that refuses its use (C_CopyObject)",
+        ),
+    };
+    if by_module {
+        return conditions::remove(conditions, WEAK_SEAL);
+    }
+    let message = format!(
+        "The module of the backend {} was tried, and cannot {cannot}: while this is deleted the operator alone refuses its use, so keep the module's PINs from everybody else, or use another backend.",
+        o.backend
+    );
+    let generation = Some(object.meta.generation);
+    let weak = ConditionState::new(
+        WEAK_SEAL,
+        ConditionStatus::True,
+        "SealedByOperatorOnly",
+        message,
+        generation,
+    );
+    conditions::set(conditions, weak, o.now.into());
 }
 
 fn count(o: &Observed, which: impl Fn(&&crate::plan::observed::KeyOfHsm) -> bool) -> i32 {
@@ -87,6 +121,7 @@ fn key(
     if let Some((held, record)) = own(o, object)
         && let Subject::Key { hsm, versions, .. } = &record.subject
     {
+        seal(o, object, &mut next.conditions);
         next.hsm_id = Some(hsm.0.clone());
         next.record_generation = i64::try_from(held.generation).ok();
         if may_show_protection(o, record) {

@@ -29,10 +29,13 @@ use kryoptic_lib::{
 };
 
 use super::{
-    MAX_KEYS, Module, OpenError, Pin, PinPaths, PinStore, error::translate, lock, locked,
-    slots::Slots,
+    MAX_KEYS, Module, OpenError, PinPaths, PinStore, Pins, error::translate, lock, locked,
+    rack::Rack, slots::Slots,
 };
-use crate::backend::{BackendError, Result, Stored, TokenLabel, ledger::Ledger};
+use crate::backend::{
+    Assurance, BackendError, Result, Stored, TokenLabel,
+    ledger::{Ledger, sqlite::SqliteLedger},
+};
 use files::{Files, Survey};
 
 /// How many tokens fit, if not said: 256 cost 153 ms at the start and 53 MB.
@@ -82,7 +85,7 @@ pub fn open(
     keep: impl FnOnce(&[Stored]) -> std::result::Result<BTreeSet<TokenLabel>, String>,
 ) -> std::result::Result<Module, OpenError> {
     let lock = lock(&config.data_dir)?;
-    let ledger = Ledger::open(&config.data_dir.join("ledger.db"))?;
+    let ledger = SqliteLedger::open(&config.data_dir.join("ledger.db"))?;
     let records = ledger.records().map_err(OpenError::Module)?;
     let keep = keep(&records).map_err(OpenError::Records)?;
     let survey = files::survey(&config.data_dir, &keep)?;
@@ -96,15 +99,13 @@ pub fn open(
         .configure(&context, &locked(&slots.files))
         .map_err(OpenError::Module)?;
     Ok(Module {
-        context,
-        pins,
-        ledger,
-        slots: Box::new(slots),
+        rack: Arc::new(Rack::new(context, pins, Box::new(slots), false)),
+        ledger: Arc::new(ledger),
         max_keys: config.max_keys,
-        tokens: Mutex::default(),
-        making: Mutex::default(),
-        alone: None,
-        _lock: lock,
+        // As the contract's tests show of the very version that is linked in.
+        assurance: Assurance::FULL,
+        desk: None,
+        _lock: Arc::new(lock),
     })
 }
 
