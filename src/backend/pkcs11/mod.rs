@@ -87,15 +87,16 @@ pub struct Module {
     _lock: File,
 }
 
-/// No core dump of this process, and no other process of the same user may look into it: PINs and keys are in its memory.
+/// No core dump of this process, and (on Linux) no other process of the same user may look into it: PINs and keys are in its memory.
 pub fn harden() -> io::Result<()> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
