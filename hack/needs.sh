@@ -158,7 +158,7 @@ look_for_room() {
   ls -d "$MHSM_CACHE"/target-* >/dev/null 2>&1 && return
   local free
   free=$(df -Pk "$MHSM_CACHE" | awk 'NR == 2 { print int($4 / 1048576) }')
-  [ "$free" -ge 12 ] || echo "note: only $free GB are free in $MHSM_CACHE; make test fills about 12 (make clean-cache gives them back)" >&2
+  [ "$free" -ge 10 ] || echo "note: only $free GB are free in $MHSM_CACHE, and a first make test fills about 9 there and in the caches of Go" >&2
 }
 
 machine=$(machine)

@@ -61,13 +61,17 @@ pub enum OpenError {
         "the path {0} cannot be written into the module's configuration: use one of plain UTF-8"
     )]
     Path(String),
-    #[error("{0}: {1}")]
+    #[error(
+        "{0} cannot be read or written ({1}): give it to the user that the operator runs as, or name another folder"
+    )]
     Io(String, io::Error),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Pins(#[from] PinError),
-    #[error("the PKCS#11 module: {0}")]
+    #[error(
+        "the PKCS#11 module cannot be used ({0}): look at its path in the backends file, at its own configuration and at its disk"
+    )]
     Module(BackendError),
 }
 
