@@ -6,6 +6,9 @@ SHELL := bash
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Needs Rust, Go, a C compiler, pkg-config, OpenSSL 3.0.7 headers; what is missing is named with the command that installs it."
+	@echo "The first build downloads about 350 MB and fills 5 GB in the cache folder and 4 GB in Go's own caches. Root is never needed."
 
 demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 8)
 	@hack/demo.sh
@@ -40,8 +43,8 @@ image-check: ## makes the image twice from nothing, in two folders, and compares
 readme: ## writes the demo's output into the README anew (about a minute)
 	@hack/readme.sh
 
-docs: ## writes docs/sequences.md anew: what becomes of an object in each state when something happens to it
-	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws sequences
+docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes (a minute)
+	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws documents::
 
-clean-cache: ## removes what was built once: control plane, target folders, libclang
-	@. hack/env.sh; echo "removing $$MHSM_CACHE"; rm -rf "$$MHSM_CACHE"
+clean-cache: ## removes what was built once (5 GB): control plane, target folders, libclang
+	@hack/clean-cache.sh

@@ -4,6 +4,13 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     if std::env::var_os("CARGO_FEATURE_EMBEDDED").is_some() {
-        println!("cargo:rustc-link-arg=-Wl,--export-dynamic-symbol=C_GetFunctionList");
+        // Apple's linker has no such word; there a library names where it takes a symbol from, so that exporting all does no harm.
+        let apple = std::env::var("CARGO_CFG_TARGET_VENDOR").is_ok_and(|vendor| vendor == "apple");
+        let argument = if apple {
+            "-Wl,-export_dynamic"
+        } else {
+            "-Wl,--export-dynamic-symbol=C_GetFunctionList"
+        };
+        println!("cargo:rustc-link-arg={argument}");
     }
 }

@@ -7,14 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . hack/env.sh
 
 echo "Building the operator, and a control plane to run it in, where they are not built yet (usually 8 minutes the first time, seconds after)."
-controlplane/build.sh >"$MHSM_CACHE/controlplane.log" 2>&1 &
+# Both say on stderr what they are at.
+controlplane/build.sh >/dev/null &
 plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
-cargo build --quiet --locked --bin managed-hsm-operator --example plane
-if ! wait $plane; then
-  cat "$MHSM_CACHE/controlplane.log" >&2
-  exit 1
-fi
+cargo build --locked --bin managed-hsm-operator --example plane
+wait $plane || { echo "the control plane could not be built; see above" >&2; exit 1; }
 trap - EXIT
 export OPERATOR=$CARGO_TARGET_DIR/debug/managed-hsm-operator
 

@@ -53,6 +53,8 @@ pub struct Config {
     pub lease_times: leader::Times,
     /// The pod's name, if this is one.
     pub pod_name: Option<String>,
+    /// Variables that look like twins of flags, and are none.
+    pub strange_variables: Vec<String>,
 }
 
 /// What a flag or the file says that cannot be gone by: one sentence, cause and way out.
@@ -67,6 +69,8 @@ pub struct Surroundings {
     pub pod_name: Option<String>,
     /// Of the pod's ServiceAccount.
     pub namespace: Option<String>,
+    /// The names of all variables.
+    pub variables: Vec<String>,
 }
 
 impl Surroundings {
@@ -82,6 +86,9 @@ impl Surroundings {
                 .ok()
                 .filter(|name| !name.is_empty()),
             namespace: namespace.filter(|name| !name.is_empty()),
+            variables: std::env::vars_os()
+                .filter_map(|(name, _)| name.into_string().ok())
+                .collect(),
         }
     }
 }
@@ -134,6 +141,10 @@ impl Config {
             retry: lease_retry,
         };
         check_times(lease_times)?;
+        check_name("--lease-name", &lease_name)?;
+        namespace
+            .as_deref()
+            .map_or(Ok(()), |name| check_name("--namespace", name))?;
         Ok(Self {
             backends,
             undeletable,
@@ -156,6 +167,7 @@ impl Config {
             lease_name,
             lease_times,
             pod_name: surroundings.pod_name,
+            strange_variables: args::strange(surroundings.variables),
         })
     }
 
@@ -216,6 +228,11 @@ impl Config {
         if let Some(uid) = &self.adopt_cluster_id {
             lines.push(format!("takes over the material of cluster {uid}"));
         }
+        for name in &self.strange_variables {
+            lines.push(format!(
+                "the environment variable {name} is the twin of no flag, so it does nothing: look its name up with --help"
+            ));
+        }
         if self.day_length != REAL_DAY {
             lines.push(format!(
                 "a day of retention lasts {:?}: for demonstrations and tests only",
@@ -248,17 +265,17 @@ fn check_day(day: Duration, in_pod: bool, allowed: bool) -> Result<(), String> {
     Ok(())
 }
 
+fn check_name(flag: &str, name: &str) -> Result<(), String> {
+    if backends::is_label(name) {
+        return Ok(());
+    }
+    Err(format!(
+        "{flag} {name:?} is no DNS label; use lower-case letters, digits and dashes, at most 63"
+    ))
+}
+
 fn check_domain(domain: &str) -> Result<(), String> {
-    let label = |label: &str| {
-        let inside = label
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        inside
-            && (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if domain.len() <= 253 && domain.split('.').all(label) {
+    if domain.len() <= 253 && domain.split('.').all(backends::is_label) {
         return Ok(());
     }
     Err(format!(

@@ -121,7 +121,7 @@ impl Candidate {
         match tokio::time::timeout(patience, turn).await {
             Ok(Ok(step)) => step,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the Lease could not be read or written; trying again");
+                tracing::warn!("{}", self.hindrance(error));
                 self.lease = None;
                 self.overdue()
             }
@@ -133,6 +133,27 @@ impl Candidate {
                 self.overdue()
             }
         }
+    }
+
+    fn hindrance(&self, error: kube::Error) -> String {
+        let Settings {
+            namespace, name, ..
+        } = &self.settings;
+        let (why, way_out) = match error {
+            kube::Error::Api(status) if status.code == 404 => (
+                status.message,
+                "create that namespace, or name another one with --namespace; ",
+            ),
+            kube::Error::Api(status) if [401, 403].contains(&status.code) => (
+                status.message,
+                "give this user the right to read and write leases there; ",
+            ),
+            kube::Error::Api(status) => (status.message, ""),
+            error => (error.to_string(), ""),
+        };
+        format!(
+            "the Lease {namespace}/{name} could not be read or written ({why}); {way_out}it is tried again"
+        )
     }
 
     /// How long one turn may take: a leader's must end before its leadership does.

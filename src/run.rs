@@ -8,6 +8,7 @@
 mod backends;
 mod cluster;
 mod controller;
+mod definitions;
 mod ledger;
 mod pins;
 mod socket;

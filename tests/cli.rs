@@ -138,6 +138,146 @@ fn without_a_cluster_run_says_so_and_exits_with_2() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
+/// A kubeconfig that leads nowhere, in a folder of its own.
+fn kubeconfig(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, text).expect("written");
+    let path = path.to_str().expect("UTF-8").to_owned();
+    (folder, path)
+}
+
+const NOWHERE: &str = "
+apiVersion: v1
+kind: Config
+current-context: it
+clusters: [{name: it, cluster: {server: 'https://127.0.0.1:1'}}]
+users: [{name: it, user: {token: it}}]
+contexts: [{name: it, context: {cluster: it, user: it}}]
+";
+
+#[test]
+fn a_kubeconfig_that_is_no_such_thing_or_names_no_cluster_is_told_in_one_sentence() {
+    for text in [
+        "{token: secret-of-mine",
+        "a: [",
+        "",
+        &NOWHERE.replace("current-context: it", "current-context: other"),
+    ] {
+        let (_folder, path) = kubeconfig(text);
+        let said = refused(&["run"], &[("KUBECONFIG", &path), ("RUST_LOG", "error")], 2);
+        assert!(
+            said.contains("there is no cluster to work for (") && said.contains("set KUBECONFIG"),
+            "{text:?}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{text:?}: {said}");
+        assert!(!said.contains("secret-of-mine"), "{said}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_the_flag_that_chooses_another() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (_folder, path) = kubeconfig(NOWHERE);
+    let said = refused(
+        &["run", "--metrics-addr", &address],
+        &[("KUBECONFIG", &path), ("RUST_LOG", "error")],
+        1,
+    );
+    assert!(
+        said.contains(&format!("cannot listen on {address} ("))
+            && said.contains("choose another --metrics-addr"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_bad_value_is_the_same_mistake_by_flag_and_by_environment() {
+    for (flag, variable, bad) in [
+        ("--backends", "MHSM_BACKENDS", "/nowhere.yaml"),
+        ("--purge-quorum", "MHSM_PURGE_QUORUM", "0"),
+        ("--purge-rate", "MHSM_PURGE_RATE", "many"),
+        ("--purge-history", "MHSM_PURGE_HISTORY", "-1"),
+        ("--cluster-domain", "MHSM_CLUSTER_DOMAIN", "Here."),
+        ("--adopt-cluster-id", "MHSM_ADOPT_CLUSTER_ID", "old"),
+        ("--metrics-addr", "MHSM_METRICS_ADDR", "8080"),
+        ("--log-format", "MHSM_LOG_FORMAT", "xml"),
+        ("--day-length", "MHSM_DAY_LENGTH", "2 years"),
+        ("--clock-tolerance", "MHSM_CLOCK_TOLERANCE", "1"),
+        ("--concurrency", "MHSM_CONCURRENCY", "0"),
+        ("--namespace", "MHSM_NAMESPACE", "Mine"),
+        ("--lease-name", "MHSM_LEASE_NAME", "my lease"),
+        ("--lease-duration", "MHSM_LEASE_DURATION", "0s"),
+        ("--lease-renew-deadline", "MHSM_LEASE_RENEW_DEADLINE", "1h"),
+        ("--lease-retry", "MHSM_LEASE_RETRY", "soon"),
+        ("--undeletable", "MHSM_UNDELETABLE", "perhaps"),
+        ("--allow-short-days", "MHSM_ALLOW_SHORT_DAYS", "perhaps"),
+    ] {
+        let by_flag = refused(&["check-config", &format!("{flag}={bad}")], &[], 2);
+        let by_variable = refused(&["check-config"], &[(variable, bad)], 2);
+        for said in [by_flag, by_variable] {
+            assert!(said.starts_with("error: "), "{said}");
+            assert!(
+                said.contains(flag) || flag == "--backends",
+                "{flag}: {said}"
+            );
+            assert!(
+                said.contains(bad)
+                    || said.contains(&format!("{:?}", bad))
+                    || flag.starts_with("--lease"),
+                "{flag}: {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_told_where_the_configuration_is_explained() {
+    let output = run(&["check-config"], &[("MHSM_PURGE_QUORM", "2")]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("the environment variable MHSM_PURGE_QUORM is the twin of no flag"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_backends_file_that_cannot_be_used_is_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("backends.yaml");
+    let file = path.to_str().expect("UTF-8");
+    let is_refused = |expected: &str| {
+        let said = refused(&["check-config", "--backends", file], &[], 2);
+        assert!(
+            said.starts_with(&format!("error: the backends file {file} ")),
+            "{said}"
+        );
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    };
+    is_refused("cannot be read");
+    for (text, expected) in [
+        (&b""[..], "it lists no backend"),
+        (b"name: default", "it is a YAML list of backends"),
+        (b"- [", "it is a YAML list of backends"),
+        (b"- {name: a}", "missing field `kind`"),
+        (
+            b"- {name: a, kind: embedded, slots: -1}",
+            "it is a YAML list of backends",
+        ),
+        (b"\xff\xfe", "cannot be read"),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        is_refused(expected);
+    }
+    std::fs::remove_file(&path).expect("it was there");
+    std::fs::create_dir(&path).expect("a folder");
+    is_refused("cannot be read");
+}
+
 #[test]
 fn log_lines_are_text_or_json() {
     let kubeconfig = ("KUBECONFIG", "/nowhere/kubeconfig");

@@ -193,12 +193,27 @@ fn nothing_is_left_of_a_plane_that_was_dropped() {
 }
 
 /// The command lines of all processes that mention `text`.
+#[cfg(target_os = "linux")]
 fn processes_that_name(text: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap();
     let lines = entries.filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
     lines
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .filter(|line| line.contains(text))
+        .collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processes_that_name(text: &str) -> Vec<String> {
+    let listed = std::process::Command::new("ps")
+        .args(["-A", "-o", "args="])
+        .output()
+        .unwrap();
+    let lines = String::from_utf8_lossy(&listed.stdout).into_owned();
+    lines
+        .lines()
+        .filter(|line| line.contains(text))
+        .map(str::to_owned)
         .collect()
 }
 

@@ -36,24 +36,27 @@ same_keys() {
 }
 
 # Shows and applies a manifest made from a template.
-ask() { # template, sed script
-  local manifest
-  manifest=$(sed "$2" "hack/demo/$1")
+ask() { # template, then KIND NAME UID USER as they are to be, then more lines of the spec
+  local manifest line
+  manifest=$(cat "hack/demo/$1")
+  manifest=${manifest//KIND/$2}
+  manifest=${manifest//NAME/$3}
+  manifest=${manifest//UID/$4}
+  manifest=${manifest//USER/$5}
+  for line in "${@:6}"; do manifest+=$'\n  '$line; done
   printf '%s$ kubectl apply -f - <<END\n%s\nEND%s\n' "$dim" "$manifest" "$plain"
   kubectl_ apply -f - <<<"$manifest"
 }
 
 # Recovers the deleted object with this uid.
 recover() { # kind, name, uid, more lines of the spec
-  local more='' line
-  for line in "${@:4}"; do more+="\n  $line"; done
-  ask recover.yaml "s/KIND/$1/; s/NAME/$2/g; s/UID/$3$more/"
+  ask recover.yaml "$1" "$2" "$3" '' "${@:4}"
   run wait --for=condition=Complete --timeout=60s "recover/$2-back"
 }
 
 # Asks for the purge of the deleted object with this uid, and waits for that end.
 purge() { # kind, name, uid, condition
-  ask purge.yaml "s/KIND/$1/; s/NAME/$2/g; s/UID/$3/; s/USER/$(kubectl_ auth whoami -o jsonpath='{.status.userInfo.username}')/"
+  ask purge.yaml "$1" "$2" "$3" "$(kubectl_ auth whoami -o jsonpath='{.status.userInfo.username}')"
   run wait "--for=condition=$4" --timeout=60s "purge/$2"
 }
 

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::duration::parse as duration;
 use crate::telemetry::LogFormat;
 
-const EXIT_CODES: &str = "Exit codes: 0 it went well; 1 it failed while running; 2 the flags or the configuration are not right.";
+const EXIT_CODES: &str = "Exit codes: 0 it went well; 1 it failed while running; 2 the flags or the configuration are not right; 130 a second signal ended it at once.";
 
 const EXAMPLE: &str = "Examples:
   managed-hsm-operator run
@@ -180,6 +180,23 @@ pub struct WhereArgs {
         next_help_heading = "The flags of `run`, of which a running operator needs --data-dir only"
     )]
     pub run: Box<RunArgs>,
+}
+
+/// Of these variables those that begin like a flag's twin and are none, such as a misspelt one.
+pub fn strange(variables: Vec<String>) -> Vec<String> {
+    fn twins(command: &clap::Command) -> Vec<String> {
+        let own = command
+            .get_arguments()
+            .filter_map(|flag| flag.get_env()?.to_str());
+        let own: Vec<_> = own.map(str::to_owned).collect();
+        let below = command.get_subcommands().flat_map(twins);
+        own.into_iter().chain(below).collect()
+    }
+    let twins = twins(&Cli::command());
+    let strange = |name: &String| name.starts_with("MHSM_") && !twins.contains(name);
+    let mut names: Vec<_> = variables.into_iter().filter(strange).collect();
+    names.sort();
+    names
 }
 
 fn id(text: &str) -> Result<String, String> {

@@ -327,7 +327,7 @@ fn allowed(entry: Option<AllowedEntry>) -> Result<Allowed, String> {
 }
 
 /// RFC 1123.
-fn is_label(name: &str) -> bool {
+pub(super) fn is_label(name: &str) -> bool {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&name.len())
         && name.chars().all(inside)

@@ -28,6 +28,7 @@ fn pod() -> Surroundings {
         in_pod: true,
         pod_name: Some("operator-0".into()),
         namespace: Some("hsm-system".into()),
+        variables: Vec::new(),
     }
 }
 
@@ -108,6 +109,16 @@ fn every_bad_value_is_told_with_its_cause_and_a_way_out() {
             "must grow in this order, or two could lead; the defaults are",
         ),
         ("--lease-retry 10s", "must grow in this order"),
+        ("--lease-retry 0s", "write a number and a unit"),
+        ("--clock-tolerance 5", "write a number and a unit"),
+        (
+            "--lease-name A.b",
+            "--lease-name \"A.b\" is no DNS label; use",
+        ),
+        ("--namespace -", "--namespace \"-\" is no DNS label; use"),
+        ("--log-format xml", "[possible values: text, json]"),
+        ("--purge-history 0", "0 is not in 1..=36500"),
+        ("--undeletable=no", "unexpected value 'no'"),
         ("--purge-quorum 0", "0 is not in 1..=100"),
         ("--purge-rate 0", "0 is not in 1.."),
         ("--concurrency 0", "0 is not in 1..=1000"),
@@ -154,6 +165,24 @@ fn every_flag_has_its_environment_twin_and_a_help_text() {
         assert!(flag.get_help().is_some(), "--{long}");
     }
     Cli::command().debug_assert();
+}
+
+#[test]
+fn a_variable_that_is_no_flags_twin_is_named() {
+    let names = [
+        "PATH",
+        "MHSM_PURGE_QUORUM",
+        "MHSM_DIGEST",
+        "MHSM_PURGE_QUORM",
+    ];
+    let surroundings = Surroundings {
+        variables: names.map(str::to_owned).to_vec(),
+        ..Surroundings::default()
+    };
+    let config = run_in("", surroundings).expect("good");
+    assert_eq!(config.strange_variables, ["MHSM_PURGE_QUORM"]);
+    let told = "the environment variable MHSM_PURGE_QUORM is the twin of no flag";
+    assert!(config.explain().join("\n").contains(told));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
 
+use super::definitions;
 use crate::api;
 
 /// What readiness calls this part.
@@ -33,7 +34,7 @@ impl Clients {
     pub async fn infer() -> Result<Self, String> {
         let config = kube::Config::infer()
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| first_line(&error.to_string()))?;
         tracing::info!(url = %config.cluster_url, "the API server");
         let mut strict = config.clone();
         strict.default_retry = false;
@@ -46,18 +47,22 @@ impl Clients {
     }
 }
 
-/// Waits until the API server answers and serves our kinds. Says what is missing, once for each cause.
+/// What comes after it shows the place in the file, with a token perhaps.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Waits until the API server answers and serves our kinds as this version knows them. Says what is missing, once for each cause.
 pub(super) async fn wait_for_our_kinds(client: &Client) {
     let mut told = String::new();
     loop {
-        let answer =
-            tokio::time::timeout(PATIENCE, client.list_api_group_resources(GROUP_VERSION)).await;
-        let hindrance = match answer {
-            Ok(answer) => hindrance(answer),
-            Err(_) => Some(format!(
-                "the API server did not answer within {PATIENCE:?}; it is tried again until it does"
-            )),
-        };
+        let hindrance = tokio::time::timeout(PATIENCE, hindered(client))
+            .await
+            .unwrap_or_else(|_| {
+                Some(format!(
+                    "the API server did not answer within {PATIENCE:?}; it is tried again until it does"
+                ))
+            });
         let Some(sentence) = hindrance else { return };
         if told != sentence {
             tracing::warn!("{sentence}");
@@ -65,6 +70,16 @@ pub(super) async fn wait_for_our_kinds(client: &Client) {
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+async fn hindered(client: &Client) -> Option<String> {
+    let served = client.list_api_group_resources(GROUP_VERSION).await;
+    if let Some(sentence) = hindrance(served) {
+        return Some(sentence);
+    }
+    definitions::outdated(client)
+        .await
+        .unwrap_or_else(|error| Some(not_asked(error)))
 }
 
 /// What keeps us from starting, by what the API server says of our group.
@@ -84,14 +99,20 @@ fn hindrance(answer: Result<APIResourceList, kube::Error>) -> Option<String> {
             (!missing.is_empty()).then(|| not_there(&missing.join(", ")))
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Some(not_there("all six kinds")),
-        Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => Some(format!(
+        Err(error) => Some(not_asked(error)),
+    }
+}
+
+fn not_asked(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if [401, 403].contains(&status.code) => format!(
             "the API server refuses this user ({}); check the kubeconfig or the ServiceAccount's rights, it is tried again",
             status.message
-        )),
-        Err(error) => Some(format!(
+        ),
+        error => format!(
             "the API server cannot be asked ({}); it is tried again until it can",
             causes(&error)
-        )),
+        ),
     }
 }
 

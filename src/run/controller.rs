@@ -82,6 +82,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         lease_name: _,
         lease_times: _,
         pod_name: _,
+        strange_variables: _,
         purge_rate,
         purge_history_days,
         // What uses them is not there yet; `run` warns where they are set.

@@ -85,6 +85,7 @@ fn child() {
         "keeping" => keeping(Path::new(&folder), &argument),
         "killed" => killed(Path::new(&folder)),
         "half made" => half_made(Path::new(&folder), &argument),
+        #[cfg(target_os = "linux")]
         "hardened" => hardened(),
         "large" => large(Path::new(&folder)),
         "unsaid" => embedded::open(&config(Path::new(&folder)), |_| {
@@ -471,6 +472,7 @@ fn a_token_that_was_half_made_is_finished_by_whoever_asks_for_it() {
 }
 
 /// What the kernel says of a hardened process.
+#[cfg(target_os = "linux")]
 fn hardened() -> String {
     let limit = || {
         let limits = fs::read_to_string("/proc/self/limits").unwrap();
@@ -487,6 +489,7 @@ fn hardened() -> String {
     format!("{} {dumpable:?}", limit())
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_hardened_process_leaves_no_core_dump() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,11 +15,11 @@ use super::rows::{
 };
 use super::world::{MOST_STEPS, World, lineage_of};
 
-fn lineage(kind: Kind) -> Lineage {
+pub fn lineage(kind: Kind) -> Lineage {
     Lineage::new(kind, NAMESPACE, rows::name(kind))
 }
 
-fn hsm() -> Lineage {
+pub fn hsm() -> Lineage {
     lineage(Kind::Hsm)
 }
 
@@ -120,7 +120,7 @@ pub fn purge(world: &mut World, of: &Lineage, uid: &str) {
 }
 
 /// The uid that the record names now: that of the live or deleted object.
-fn uid_now(world: &World, of: &Lineage) -> String {
+pub fn uid_now(world: &World, of: &Lineage) -> String {
     let mut records = world.ledger.values().map(|(_, record)| record);
     let its = records.find(|record| lineage_of(record) == *of);
     let waiting = || world.objects.get(of).map(|object| object.meta.uid.clone());
@@ -141,7 +141,7 @@ fn record_becomes(world: &mut World, of: &Lineage, state: RecordState) {
 // ---- states and acts ----
 
 /// The world in which the object of that kind is in that state.
-fn begin(kind: Kind, state: State) -> Result<World, String> {
+pub fn begin(kind: Kind, state: State) -> Result<World, String> {
     let mut world = World::new(domain::now(), domain::settings());
     let of = lineage(kind);
     let uid = format!("{}-1", of.name);
@@ -217,7 +217,7 @@ fn lose(world: &mut World, of: &Lineage) {
 }
 
 /// Does it. Err: the API server, or the lack of anything to do it to, says no.
-fn act(world: &mut World, kind: Kind, act: Act) -> Result<(), String> {
+pub fn act(world: &mut World, kind: Kind, act: Act) -> Result<(), String> {
     let of = lineage(kind);
     let uid = uid_now(world, &of);
     match act {

@@ -8,6 +8,7 @@ use managed_hsm_operator::softdelete::Kind;
 
 use super::domain::{self, Case, PRODUCTS, Product};
 use super::judge::{self, Law, Verdict};
+use super::reasons::{self, Shown};
 use super::world;
 
 /// The laws by their tests' names.
@@ -55,6 +56,7 @@ struct Survey {
     domain: Vec<(Kind, Product, usize)>,
     observations: usize,
     laws: BTreeMap<&'static str, Found>,
+    shown: Shown,
 }
 
 static SURVEY: LazyLock<Survey> = LazyLock::new(survey);
@@ -77,6 +79,11 @@ pub fn holds(law: &str) {
     );
 }
 
+/// Where the planner shows which reason, anywhere in the domain.
+pub fn shown() -> &'static Shown {
+    &SURVEY.shown
+}
+
 fn survey() -> Survey {
     let shares = std::thread::available_parallelism().map_or(2, usize::from);
     let parts: Vec<Survey> = std::thread::scope(|scope| {
@@ -90,7 +97,11 @@ fn survey() -> Survey {
     });
     let (observations, domain) = (parts[0].observations, parts[0].domain.clone());
     let mut laws: BTreeMap<&'static str, Found> = BTreeMap::new();
+    let mut shown = Shown::new();
     for part in parts {
+        for (place, stalled) in part.shown {
+            shown.entry(place).or_default().extend(stalled);
+        }
         for (law, found) in part.laws {
             let all = laws.entry(law).or_default();
             all.breaches += found.breaches;
@@ -103,6 +114,7 @@ fn survey() -> Survey {
         domain,
         observations,
         laws,
+        shown,
     }
 }
 
@@ -112,9 +124,10 @@ fn part(share: usize, shares: usize) -> Survey {
         .map(|(name, _)| (*name, Found::default()))
         .collect();
     let mut domain = Vec::new();
+    let mut shown = Shown::new();
     for kind in [Kind::Hsm, Kind::Key] {
         for product in PRODUCTS {
-            let each = |case: &Case| judge_one(case, &mut laws);
+            let each = |case: &Case| judge_one(case, &mut laws, &mut shown);
             domain.push((
                 kind,
                 product,
@@ -126,12 +139,16 @@ fn part(share: usize, shares: usize) -> Survey {
         observations: domain.iter().map(|(_, _, count)| count).sum(),
         domain,
         laws,
+        shown,
     }
 }
 
-fn judge_one(case: &Case, laws: &mut BTreeMap<&'static str, Found>) {
+fn judge_one(case: &Case, laws: &mut BTreeMap<&'static str, Found>, shown: &mut Shown) {
     let seen = case.observed();
     let plan = plan(&seen);
+    if let Some(step) = &plan.step {
+        reasons::note(&step.effect, shown);
+    }
     for (name, law) in LAWS {
         let Err(why) = law(&seen, &plan) else {
             continue;

@@ -19,6 +19,9 @@ use managed_hsm_operator::softdelete::{
     Kind, Origin, Record, RecordId, RecordState, Subject, Uid, arbiter, names,
 };
 
+use super::reasons::{self, Shown};
+use super::states::{self, Trail};
+
 /// The observation after a status write that succeeded; None: the effect is no such write.
 pub fn shown(o: &Observed, effect: &Effect) -> Option<Observed> {
     let mut next = o.clone();
@@ -75,6 +78,10 @@ pub struct World {
     pub ledger: BTreeMap<RecordId, (u64, Record)>,
     /// Tokens by their labels, and the objects in each.
     pub tokens: BTreeMap<String, (Access, Vec<ObjectFacts>)>,
+    /// The states that objects went through.
+    pub trail: Trail,
+    /// The reasons that were shown, and where.
+    pub shown: Shown,
     counter: u64,
     /// How often each was made again, so that no uid comes twice.
     made_again: BTreeMap<Lineage, usize>,
@@ -99,6 +106,8 @@ impl World {
             purges: BTreeMap::new(),
             ledger: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            trail: Trail::default(),
+            shown: Shown::new(),
             counter: 0,
             made_again: BTreeMap::new(),
         }
@@ -388,6 +397,8 @@ impl World {
 
     /// Runs until nobody has a step; Err: they go round in circles.
     pub fn settle(&mut self) -> Result<usize, String> {
+        // What somebody did just now.
+        self.note();
         for steps in 0..MOST_STEPS {
             let moved = self.lineages().iter().any(|lineage| self.step(lineage));
             if !moved {
@@ -398,6 +409,18 @@ impl World {
     }
 
     pub fn apply(&mut self, lineage: &Lineage, effect: &Effect) {
+        self.carry_out(lineage, effect);
+        reasons::note(effect, &mut self.shown);
+        self.note();
+    }
+
+    /// What the states are now.
+    pub fn note(&mut self) {
+        let (now, taken_over) = (states::stages(self), states::taken_over(self));
+        self.trail.note(now, &taken_over);
+    }
+
+    fn carry_out(&mut self, lineage: &Lineage, effect: &Effect) {
         let version = self.next().to_string();
         match effect {
             Effect::AddFinalizer(_, all) | Effect::RemoveFinalizer(_, all) => {

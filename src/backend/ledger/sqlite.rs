@@ -32,7 +32,9 @@ pub enum LedgerError {
     Foreign(String),
     #[error("the ledger {0} is damaged ({1}): put it back from a backup")]
     Damaged(String, String),
-    #[error("the ledger {0} cannot be opened: {1}")]
+    #[error(
+        "the ledger {0} cannot be opened ({1}): give it to the user that the operator runs as, or put it back from a backup"
+    )]
     Sqlite(String, rusqlite::Error),
 }
 

@@ -64,13 +64,17 @@ pub enum OpenError {
         "the path {0} cannot be written into the module's configuration: use one of plain UTF-8"
     )]
     Path(String),
-    #[error("{0}: {1}")]
+    #[error(
+        "{0} cannot be read or written ({1}): give it to the user that the operator runs as, or name another folder"
+    )]
     Io(String, io::Error),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Pins(#[from] PinError),
-    #[error("the PKCS#11 module: {0}")]
+    #[error(
+        "the PKCS#11 module cannot be used ({0}): look at its path in the backends file, at its own configuration and at its disk"
+    )]
     Module(BackendError),
     #[error(
         "the module has no token labelled {0}, which the backends file names: make one with both PINs of the backend, or correct the name"
@@ -109,15 +113,16 @@ pub struct Module {
     _lock: Arc<File>,
 }
 
-/// No core dump of this process, and no other process of the same user may look into it: PINs and keys are in its memory.
+/// No core dump of this process, and (on Linux) no other process of the same user may look into it: PINs and keys are in its memory.
 pub fn harden() -> io::Result<()> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -98,7 +98,9 @@ pub enum PinError {
         "the PIN file {0} holds no PIN of at least {SHORTEST} characters in one line: put it back from its backup"
     )]
     Unusable(String),
-    #[error("the PIN file {0}: {1}")]
+    #[error(
+        "the PIN file {0} cannot be read or written ({1}): give it to the user that the operator runs as"
+    )]
     Io(String, io::Error),
     /// Of another store than files, which says all of it.
     #[error("{0}")]
@@ -134,6 +136,10 @@ fn read(path: &Path) -> Result<Option<Pin>, PinError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(PinError::Io(name(), error)),
     };
+    let others = fs::metadata(path).map_or(0, |about| about.permissions().mode() & 0o007);
+    if others != 0 {
+        tracing::warn!(file = %path.display(), "the PIN file is open to every user of this machine: chmod o= takes that from them (a Secret's volume: defaultMode 0440)");
+    }
     Pin::kept(&text)
         .map(Some)
         .ok_or_else(|| PinError::Unusable(name()))
@@ -171,7 +177,6 @@ fn make(path: &Path) -> Result<Pin, PinError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_first_start_makes_pins_that_only_the_owner_reads() {

@@ -1,3 +1,5 @@
+mod samples;
+
 use super::*;
 use crate::softdelete::examples::{at, origin};
 use std::collections::BTreeSet;
@@ -11,60 +13,18 @@ fn deleted() -> Deleted {
     }
 }
 
-/// At least one of each reason, and each variation that changes the words.
-#[rustfmt::skip]
+/// The samples, and answers of others that would not fit into a sentence as they are.
 fn examples() -> Vec<Refusal> {
-    let text = || "something".to_owned();
-    vec![
-        Refusal::ObjectIsDeletedButRecoverable(deleted()),
-        Refusal::ObjectIsDeletedButRecoverable(Deleted { purgeable: false, ..deleted() }),
-        Refusal::ObjectIsDeletedButRecoverable(Deleted { purgeable: false, purge_time: None, ..deleted() }),
-        Refusal::NameTaken { name: text(), holder: text() },
-        Refusal::PurgeProtected { by: Protector::Itself, until: Some(at(0)) },
-        Refusal::PurgeProtected { by: Protector::Hsm(text()), until: None },
-        Refusal::PurgeProtected { by: Protector::Key(text()), until: None },
-        Refusal::PurgeProtected { by: Protector::Unknown, until: None },
-        Refusal::UndeletableSubscription { until: Some(at(0)) },
-        Refusal::FieldImmutable { field: text(), fixed: text(), wanted: text() },
-        Refusal::RetentionImmutable { fixed: 90, wanted: 7 },
-        Refusal::RetentionExceedsHsm { days: 90, hsm_days: 7 },
-        Refusal::SoftDeleteIrreversible,
-        Refusal::SoftDeleteRequired,
-        Refusal::PurgeProtectionIrreversible,
-        Refusal::PurgeProtectionNeedsSoftDelete { hsm: None },
-        Refusal::PurgeProtectionNeedsSoftDelete { hsm: Some(text()) },
-        Refusal::NothingToRecover { kind: Kind::Key, name: text(), uid: "u-1".into() },
-        Refusal::NothingToPurge { kind: Kind::Key, proxy: text(), uid: "u-1".into() },
-        Refusal::UidMismatch { proxy: text(), asked: "u-1".into(), found: "u-2".into() },
-        Refusal::SnapshotDisagrees { field: text(), deleted: text(), standing: text() },
-        Refusal::CreateRefused { name: text(), answer: "No. The field is immutable.\nimmutable field! Really?".into() },
-        Refusal::ProxyRefused { proxy: text(), answer: "x. ".repeat(400) },
-        Refusal::NamespaceTerminating { namespace: text() },
-        Refusal::NamespaceChanged { kind: Kind::Hsm, origin: origin(), present: "n-2".into() },
-        Refusal::HsmNotFound { hsm: text() },
-        Refusal::HsmDeleted { hsm: deleted(), recovering: true },
-        Refusal::HsmDeleted { hsm: deleted(), recovering: false },
-        Refusal::MaterialDestroyed { uid: "u-1".into() },
-        Refusal::MaterialMissing { backend: text() },
-        Refusal::NotPermitted { user: text(), verb: "purge".into(), resource: text(), name: text() },
-        Refusal::PurgeInProgress { proxy: text() },
-        Refusal::RecoveryInProgress { proxy: text() },
-        Refusal::PurgeHeld { by: text() },
-        Refusal::QuorumNotReached { got: 1, needed: 2, proxy: text() },
-        Refusal::RateLimited { rate: 10, next: at(0) },
-        Refusal::Expired { asked: at(0) },
-        Refusal::BackendUnknown { backend: text() },
-        Refusal::BackendUnavailable { backend: text(), why: text() },
-        Refusal::BackendFull { backend: text(), why: text() },
-        Refusal::BackendNotAllowed { backend: text(), namespace: text() },
-        Refusal::MechanismNotSupported { backend: text(), mechanism: text() },
-        Refusal::RecordDisagrees { record: text(), why: text() },
-        Refusal::ForeignMaterial { cluster: "c-1".into() },
-        Refusal::PoliciesMissing { missing: text(), settling: true },
-        Refusal::PoliciesMissing { missing: text(), settling: false },
-        Refusal::ClockNotTrusted,
-        Refusal::EndpointNameTaken { service: text() },
-    ]
+    let mut all = samples::refusals();
+    all.push(Refusal::CreateRefused {
+        name: "something".into(),
+        answer: "No. The field is immutable.\nimmutable field! Really?".into(),
+    });
+    all.push(Refusal::ProxyRefused {
+        proxy: "something".into(),
+        answer: "x. ".repeat(400),
+    });
+    all
 }
 
 #[test]
