@@ -46,7 +46,9 @@ fn examples() -> Vec<Refusal> {
         Refusal::HsmDeleted { hsm: deleted(), recovering: false },
         Refusal::MaterialDestroyed { uid: "u-1".into() },
         Refusal::MaterialMissing { backend: text() },
-        Refusal::NotPermitted { user: text(), verb: "purge".into(), resource: text(), name: text() },
+        Refusal::NotPermitted { user: text(), verb: "purge".into(), resource: text(), name: text(), unless: Unless::Role },
+        Refusal::NotPermitted { user: text(), verb: "delete".into(), resource: text(), name: text(), unless: Unless::Operator("recover it".into()) },
+        Refusal::NotPermitted { user: text(), verb: "delete".into(), resource: text(), name: text(), unless: Unless::Annotated("a/b".into()) },
         Refusal::PurgeInProgress { proxy: text() },
         Refusal::RecoveryInProgress { proxy: text() },
         Refusal::PurgeHeld { by: text() },
@@ -96,7 +98,7 @@ fn sd34_each_refusal_is_one_sentence_with_a_full_stop() {
 fn sd34_each_sentence_names_a_cause_and_a_way_out() {
     let acts = [
         "recover", "wait", "set", "choose", "create", "let ", "look for", "ask", "correct",
-        "remove", "accept", "bring", "delete", "use", "have", "leave", "turn",
+        "remove", "accept", "annotate", "bring", "delete", "use", "have", "leave", "turn",
     ];
     for refusal in examples() {
         let (cause, way_out) = refusal.halves();
