@@ -63,7 +63,7 @@ fn purges() -> Policy {
     )
 }
 
-/// SD-31: what executes or is finished is deleted by the operator alone.
+/// What executes or is finished is deleted by the operator alone (SD-31).
 fn withdrawal() -> Policy {
     let ends = [
         conditions::EXECUTING,
@@ -113,7 +113,7 @@ fn recovers() -> Policy {
     )
 }
 
-/// SD-30 again; judged only where it changes.
+/// The same for the mode (SD-30), judged only where it changes.
 fn create_mode() -> Policy {
     let recovers = "object.spec.createMode == 'CreateOrRecover'";
     let did = "(oldObject != null && oldObject.spec.createMode == 'CreateOrRecover')";
@@ -139,7 +139,7 @@ fn create_mode() -> Policy {
     )
 }
 
-/// SD-15, refused early. The operator writes its receipts, and relays nobody's request.
+/// Of an undeletable cluster (SD-15): the operator writes its receipts, and relays nobody's request.
 fn undeletable_purges(of: &Installation) -> Policy {
     let receipt = Check {
         holds: format!(
@@ -160,7 +160,7 @@ fn undeletable_purges(of: &Installation) -> Policy {
     }
 }
 
-/// SD-02 on an undeletable cluster, refused early. The operator makes again what was made before.
+/// On an undeletable cluster (SD-02). The operator makes again what was made before.
 fn undeletable_hsms() -> Policy {
     let on = Check {
         holds: "object.spec.softDelete == true".into(),

@@ -28,7 +28,7 @@ pub struct Installation {
     pub user: String,
     /// Where it runs, with its own store.
     pub namespace: String,
-    /// SD-15: nothing is purged on request.
+    /// Nothing is purged on request (SD-15).
     pub undeletable: bool,
     /// The PersistentVolumeClaims of its own store, in its namespace.
     pub claims: Vec<String>,

@@ -104,7 +104,7 @@ fn same_if_said(field: &str, shown: impl Fn(&str) -> String) -> Check {
     }
 }
 
-/// SD-13, refused early.
+/// Of both kinds (SD-13).
 fn protection() -> Check {
     only_on("purgeProtection", &Refusal::PurgeProtectionIrreversible)
 }

@@ -33,7 +33,7 @@ pub(super) fn alone(write: Write) -> String {
         .map_or_else(|| literal(OTHERWISE), |refusal| sentence(&refusal))
 }
 
-/// SD-25 and SD-04, refused early. What changes nothing passes, or a stored version could not be migrated.
+/// Neither forged, edited nor deleted (SD-04, SD-25). What changes nothing passes, or a stored version could not be migrated.
 fn proxies() -> Policy {
     Policy {
         name: "proxies",
