@@ -32,9 +32,9 @@ fn on_proxy(verb: &'static str, kind: Kind, namespace: &str, name: &str) -> Ask 
     }
 }
 
-/// SD-30 What a Recover needs besides `create recovers`: of an HSM, to create one there.
-pub fn recover_needs(kind: Kind, namespace: &str) -> Option<Ask> {
-    (kind == Kind::Hsm).then(|| create(kind.objects(), namespace))
+/// SD-30 What a Recover needs besides `create recovers`: to create such an object there.
+pub fn recover_needs(kind: Kind, namespace: &str) -> Ask {
+    create(kind.objects(), namespace)
 }
 
 /// What setting `CreateOrRecover` needs, at creation or later: to create Recovers there (SD-30).
@@ -195,13 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn sd30_recovering_an_hsm_needs_to_create_one_and_a_key_does_not() {
-        let ask = recover_needs(Kind::Hsm, "payments").unwrap();
-        assert_eq!(
-            (ask.verb, ask.resource, ask.namespace.as_str()),
-            ("create", "managedhsms", "payments")
-        );
-        assert_eq!(recover_needs(Kind::Key, "payments"), None);
+    fn sd30_recovering_an_object_needs_to_create_one_there() {
+        for (kind, resource) in [(Kind::Hsm, "managedhsms"), (Kind::Key, "hsmkeys")] {
+            let ask = recover_needs(kind, "payments");
+            assert_eq!((ask.verb, ask.resource), ("create", resource));
+            assert_eq!(ask.namespace, "payments");
+        }
     }
 
     #[test]
