@@ -12,6 +12,8 @@
 )]
 
 #[forbid(unsafe_code)]
+pub mod admission;
+#[forbid(unsafe_code)]
 pub mod api;
 pub mod backend;
 #[forbid(unsafe_code)]

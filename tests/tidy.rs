@@ -28,7 +28,8 @@ const LAW: &[(&str, &[&str])] = &[
         "controller",
         &["api", "plan", "softdelete", "backend", "clock", "metrics"],
     ),
-    ("admission", &["api", "plan", "clock"]),
+    // Of the specification only its words, as SD-34 has them.
+    ("admission", &["api", "plan", "softdelete", "clock"]),
     (
         "keyservice",
         &["api", "plan", "softdelete", "backend", "clock", "metrics"],

@@ -20,7 +20,7 @@ pub mod state;
 
 pub use record::{Dates, Origin, Record, RecordState, Subject, Token, Version};
 pub use refusal::Reason;
-pub use sentence::{Deleted, Protector, Refusal};
+pub use sentence::{Deleted, Protector, Refusal, Unless};
 
 /// What an object is: an HSM, or a key inside one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

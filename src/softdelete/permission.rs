@@ -1,6 +1,6 @@
 //! Which permission is asked for which act, always in the same way.
 
-use super::{Kind, Refusal};
+use super::{Kind, Refusal, Unless};
 
 /// One question to RBAC. The group is always ours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,9 +32,9 @@ fn on_proxy(verb: &'static str, kind: Kind, namespace: &str, name: &str) -> Ask 
     }
 }
 
-/// SD-30 What a Recover needs besides `create recovers`: of an HSM, to create one there.
-pub fn recover_needs(kind: Kind, namespace: &str) -> Option<Ask> {
-    (kind == Kind::Hsm).then(|| create(kind.objects(), namespace))
+/// SD-30 What a Recover needs besides `create recovers`: to create such an object there.
+pub fn recover_needs(kind: Kind, namespace: &str) -> Ask {
+    create(kind.objects(), namespace)
 }
 
 /// What setting `CreateOrRecover` needs, at creation or later: to create Recovers there (SD-30).
@@ -82,6 +82,7 @@ fn not_permitted(ask: &Ask, user: &str) -> Refusal {
         verb,
         resource,
         name,
+        unless: Unless::Role,
     }
 }
 
@@ -95,36 +96,54 @@ pub const fn may_withdraw(executing: bool, finished: bool) -> bool {
     !executing && !finished
 }
 
-/// A DELETE of a proxy is refused to everybody but the operator: it would purge nothing (SD-25).
-pub fn delete_proxy(kind: Kind, proxy: &str, user: &str, operator: bool) -> Result<(), Refusal> {
-    let ask = Ask {
-        verb: "delete",
-        resource: kind.proxies(),
-        namespace: String::new(),
-        name: proxy.to_owned(),
-    };
-    granted(&ask, user, operator)
-}
-
-/// What only the operator writes.
+/// What only the operator does, whoever else RBAC lets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Write {
+    /// Its DELETE included: it would purge nothing (SD-25).
     Proxy,
     Status,
     /// Puts our finalizer on something that exists, or takes it off.
     Finalizer,
+    /// The DELETE of a Purge that is Executing or finished (SD-31).
+    PurgeUnderWay,
     /// Creates an object that brings our finalizer along, as backups do.
     CreateWithFinalizer,
     /// Anything else of an object.
     Spec,
 }
 
-/// SD-32 Whether a write is the operator's alone.
-pub const fn only_operator(write: Write) -> bool {
+/// SD-32 What to do instead, where a write is the operator's alone.
+pub const fn only_operator(write: Write) -> Option<&'static str> {
     match write {
-        Write::Proxy | Write::Status | Write::Finalizer => true,
-        Write::CreateWithFinalizer | Write::Spec => false,
+        Write::Proxy => Some(
+            "recover the object with a Recover, have it purged with a Purge, or let it be purged at its date",
+        ),
+        Write::Status => Some("change the spec, and the operator shows what became of it"),
+        Write::Finalizer => Some(
+            "keep metadata.finalizers as they are, in the manifest too, and use kubectl apply or patch, since replace drops what it does not name",
+        ),
+        Write::PurgeUnderWay => Some(
+            "leave it, since what is executing ends by itself, and what has ended is removed after --purge-history days",
+        ),
+        Write::CreateWithFinalizer | Write::Spec => None,
     }
+}
+
+/// The refusal of a write that is the operator's alone.
+pub fn operators_alone(
+    write: Write,
+    user: &str,
+    verb: &str,
+    resource: &str,
+    name: &str,
+) -> Option<Refusal> {
+    Some(Refusal::NotPermitted {
+        user: user.to_owned(),
+        verb: verb.to_owned(),
+        resource: resource.to_owned(),
+        name: name.to_owned(),
+        unless: Unless::Operator(only_operator(write)?.to_owned()),
+    })
 }
 
 /// What a decision that believes what admission saw depends on, where it is not in place.
@@ -176,13 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn sd30_recovering_an_hsm_needs_to_create_one_and_a_key_does_not() {
-        let ask = recover_needs(Kind::Hsm, "payments").unwrap();
-        assert_eq!(
-            (ask.verb, ask.resource, ask.namespace.as_str()),
-            ("create", "managedhsms", "payments")
-        );
-        assert_eq!(recover_needs(Kind::Key, "payments"), None);
+    fn sd30_recovering_an_object_needs_to_create_one_there() {
+        for (kind, resource) in [(Kind::Hsm, "managedhsms"), (Kind::Key, "hsmkeys")] {
+            let ask = recover_needs(kind, "payments");
+            assert_eq!((ask.verb, ask.resource), ("create", resource));
+            assert_eq!(ask.namespace, "payments");
+        }
     }
 
     #[test]
@@ -226,23 +244,42 @@ mod tests {
     }
 
     #[test]
-    fn sd25_nobody_but_the_operator_deletes_a_proxy() {
-        let refused = delete_proxy(Kind::Hsm, "payments.prod", "admin", false).unwrap_err();
-        assert_eq!(refused.reason(), Reason::NotPermitted);
-        assert_eq!(
-            delete_proxy(Kind::Hsm, "payments.prod", "operator", true),
-            Ok(())
+    fn sd25_nobody_but_the_operator_deletes_a_proxy_and_the_way_to_purge_is_named() {
+        let (resource, name) = ("deletedmanagedhsms", "payments.prod");
+        let refused = operators_alone(Write::Proxy, "admin", "delete", resource, name).unwrap();
+        let sentence = refused.to_string();
+        assert!(
+            sentence.contains("have it purged with a Purge"),
+            "{sentence}"
         );
     }
 
     #[test]
     fn sd32_only_the_operator_writes_proxies_status_and_finalizers_on_what_exists() {
-        assert!(
-            only_operator(Write::Proxy)
-                && only_operator(Write::Status)
-                && only_operator(Write::Finalizer)
-        );
-        assert!(!only_operator(Write::CreateWithFinalizer) && !only_operator(Write::Spec));
+        for alone in [
+            Write::Proxy,
+            Write::Status,
+            Write::Finalizer,
+            Write::PurgeUnderWay,
+        ] {
+            let refused = operators_alone(alone, "eve", "update", "hsmkeys", "signing").unwrap();
+            assert_eq!(refused.reason(), Reason::NotPermitted);
+            let way_out = only_operator(alone).unwrap();
+            let sentence = refused.to_string();
+            assert!(
+                sentence.starts_with(
+                    "Only the operator may update hsmkeys signing, not the user eve; "
+                ),
+                "{sentence}"
+            );
+            assert!(sentence.contains(way_out), "{sentence}");
+        }
+        for free in [Write::CreateWithFinalizer, Write::Spec] {
+            assert_eq!(
+                operators_alone(free, "eve", "create", "hsmkeys", "signing"),
+                None
+            );
+        }
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub enum Protector {
     Unknown,
 }
 
+/// Who may do what a user may not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Unless {
+    /// Whoever a role lets.
+    Role,
+    /// The operator alone; what a user does instead.
+    Operator(String),
+    /// Whoever put this annotation on it first.
+    Annotated(String),
+}
+
 /// A soft-deleted object as a refusal shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Deleted {
@@ -61,7 +72,7 @@ pub enum Refusal {
     HsmDeleted { hsm: Deleted, recovering: bool },
     MaterialDestroyed { uid: Uid },
     MaterialMissing { backend: String },
-    NotPermitted { user: String, verb: String, resource: String, name: String },
+    NotPermitted { user: String, verb: String, resource: String, name: String, unless: Unless },
     PurgeInProgress { proxy: String },
     RecoveryInProgress { proxy: String },
     /// `by`: the Recover, or the object with CreateOrRecover, as `Kind namespace/name`.
@@ -225,9 +236,14 @@ impl Refusal {
             Self::MaterialMissing { backend } => (
                 format!("the material of this object is not in the backend {backend}"),
                 "bring its store back, or, where that is lost for good, delete the object if it still stands and let an administrator give its proxy up with ledger abandon once its purge date is past".into()),
-            Self::NotPermitted { user, verb, resource, name } => (
+            Self::NotPermitted { user, verb, resource, name, unless: Unless::Role } => (
                 format!("the user {user} may not {verb} {resource} {name}"),
                 "ask an administrator for a role with that verb, or somebody who has it".into()),
+            Self::NotPermitted { user, verb, resource, name, unless: Unless::Operator(instead) } => (
+                format!("only the operator may {verb} {resource} {name}, not the user {user}"), instead.clone()),
+            Self::NotPermitted { verb, resource, name, unless: Unless::Annotated(annotation), .. } => (
+                format!("every key hangs on {resource} {name}, so nobody may {verb} it by mistake"),
+                format!("annotate it {annotation}=true with kubectl annotate first, if it is to go for good")),
             Self::PurgeInProgress { proxy } => (
                 format!("the proxy {proxy} is being purged"),
                 "wait for its end: if the purge turns back this goes on by itself, else the name becomes free".into()),

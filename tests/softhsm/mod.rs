@@ -24,14 +24,17 @@ pub fn library() -> Option<PathBuf> {
         "/usr/lib/softhsm/libsofthsm2.so",
         "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
         "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
     ];
     let found = usual.map(PathBuf::from).into_iter().find(|it| it.exists());
     if found.is_none() {
         assert!(
             std::env::var_os("MHSM_REQUIRE_SOFTHSM").is_none(),
-            "libsofthsm2.so is not installed: apt-get install softhsm2"
+            "SoftHSM is not installed"
         );
-        println!("skipped: libsofthsm2.so is not installed (apt-get install softhsm2)");
+        println!("skipped: SoftHSM is not installed (make says how)");
     }
     found
 }

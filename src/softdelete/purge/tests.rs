@@ -1,4 +1,5 @@
 use super::*;
+use crate::softdelete::Unless;
 use crate::softdelete::examples::at;
 use crate::softdelete::retention::{DAY, PurgeDate};
 use crate::softdelete::sentence::Deleted;
@@ -71,6 +72,7 @@ fn refused_requests() -> Vec<(PurgeFacts, Reason)> {
         verb: "b".into(),
         resource: "c".into(),
         name: "d".into(),
+        unless: Unless::Role,
     });
     let hsm = Deleted {
         kind: Kind::Hsm,
@@ -276,6 +278,7 @@ fn sd23_nobody_is_told_no_permission_while_nobody_knows_who_asked() {
         verb: "b".into(),
         resource: "c".into(),
         name: "d".into(),
+        unless: Unless::Role,
     });
     let both = on_request(Request {
         permission,

@@ -56,7 +56,7 @@ fn sd34_each_refusal_is_one_sentence_with_a_full_stop() {
 fn sd34_each_sentence_names_a_cause_and_a_way_out() {
     let acts = [
         "recover", "wait", "set", "choose", "create", "let ", "look for", "ask", "correct",
-        "remove", "accept", "bring", "delete", "use", "have", "leave", "turn",
+        "remove", "accept", "annotate", "bring", "delete", "use", "have", "leave", "turn",
     ];
     for refusal in examples() {
         let (cause, way_out) = refusal.halves();

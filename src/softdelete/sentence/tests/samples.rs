@@ -78,7 +78,15 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::HsmDeleted { hsm: hsm(), recovering: true },
         Refusal::MaterialDestroyed { uid: uid(KEY) },
         Refusal::MaterialMissing { backend: text("default") },
-        Refusal::NotPermitted { user: text("ann"), verb: text("purge"), resource: text("deletedhsmkeys"), name: proxy() },
+        Refusal::NotPermitted { user: text("ann"), verb: text("purge"), resource: text("deletedhsmkeys"), name: proxy(), unless: Unless::Role },
+        Refusal::NotPermitted {
+            user: text("ann"), verb: text("delete"), resource: text("deletedhsmkeys"), name: proxy(),
+            unless: Unless::Operator(permission::only_operator(permission::Write::Proxy).unwrap_or_default().to_owned()),
+        },
+        Refusal::NotPermitted {
+            user: text("ann"), verb: text("delete"), resource: text("persistentvolumeclaims"), name: text("store"),
+            unless: Unless::Annotated(text("managedhsm.dev/allow-delete")),
+        },
         Refusal::PurgeInProgress { proxy: proxy() },
         Refusal::RecoveryInProgress { proxy: proxy() },
         Refusal::PurgeHeld { by: text("Recover payments/signing-back") },
