@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# All tests. The control plane is built beside the Rust code, at low priority, where the cache has none.
+# All tests, a few programs of them side by side: most of their time they wait for the control plane.
+# The control plane is built beside the Rust code, at low priority, where the cache has none.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=env.sh
 . hack/env.sh
 began=$SECONDS
-say() { printf '[%3d s] %s\n' $((SECONDS - began)) "$*"; }
+say() { printf '[%4d s] %s\n' $((SECONDS - began)) "$*"; }
+tests() { cargo test --workspace --locked --features faults "$@"; }
 
 say "the control plane and Helm: built in the background where they are not yet (usually 9 minutes cold, once)"
 { controlplane/build.sh && tools/build.sh helm; } >"$MHSM_CACHE/controlplane.log" 2>&1 &
 plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
 
-say "the tests: compiling (usually 5 minutes cold, under one warm)"
-cargo test --workspace --locked --features faults --no-run --quiet
+say "the tests: compiling (usually 5 minutes cold, 2 warm)"
+tests --no-run --quiet
 say "the control plane and Helm: waiting for them"
 if ! wait $plane; then
   cat "$MHSM_CACHE/controlplane.log" >&2
@@ -21,6 +23,34 @@ if ! wait $plane; then
   exit 1
 fi
 trap - EXIT
-say "the tests: running (usually 5 minutes)"
-cargo test --workspace --locked --features faults --no-fail-fast -- "$@"
+
+# The longest first, so that none of them runs alone at the end.
+longest=(records rules_on_the_plane sequences_on_the_plane purges_on_the_plane crashes purge_races namespaces lost_answers storm)
+programs=("${longest[@]}")
+for file in tests/*.rs; do
+  name=$(basename "$file" .rs)
+  case " ${longest[*]} " in *" $name "*) ;; *) programs+=("$name") ;; esac
+done
+
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+one() { # what cargo is to run; its output is shown as a whole when it has ended, or it would be mixed with the others'
+  local name=${*: -1} at=$SECONDS verdict=ok
+  tests --no-fail-fast "$@" >"$log/$name" 2>&1 || verdict=FAILED
+  { printf '\n=== %s: %s, %d s\n' "$name" "$verdict" $((SECONDS - at)); cat "$log/$name"; } >"$log/$name.shown"
+  cat "$log/$name.shown"
+  [ $verdict = ok ] || echo "$name" >>"$log/failed"
+}
+SIDE_BY_SIDE=${SIDE_BY_SIDE:-3}
+say "the tests: running, $SIDE_BY_SIDE programs at a time (usually 9 minutes)"
+for program in --lib "${programs[@]}" --bins --doc; do
+  case $program in --*) what=("$program") ;; *) what=(--test "$program") ;; esac
+  while [ "$(jobs -rp | wc -l)" -ge "$SIDE_BY_SIDE" ]; do wait -n || true; done
+  one "${what[@]}" &
+done
+wait
+if [ -s "$log/failed" ]; then
+  say "FAILED: $(sort "$log/failed" | tr '\n' ' ')"
+  exit 1
+fi
 say "all passed"

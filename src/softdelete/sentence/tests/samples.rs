@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Deleted, Kind, Origin, Protector, Refusal, Uid};
+use super::{Deleted, Kind, Origin, Protector, Refusal, Uid, Unless};
 
 const HSM: &str = "eca2a3b7-660a-494a-adf7-dd2f7270ae90";
 const KEY: &str = "c3c2816d-24c0-406a-9d6a-e972b12627c4";
@@ -81,7 +81,7 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::NotPermitted { user: text("ann"), verb: text("purge"), resource: text("deletedhsmkeys"), name: proxy(), unless: Unless::Role },
         Refusal::NotPermitted {
             user: text("ann"), verb: text("delete"), resource: text("deletedhsmkeys"), name: proxy(),
-            unless: Unless::Operator(permission::only_operator(permission::Write::Proxy).unwrap_or_default().to_owned()),
+            unless: Unless::Operator(text("recover the object with a Recover, have it purged with a Purge, or let it be purged at its date")),
         },
         Refusal::NotPermitted {
             user: text("ann"), verb: text("delete"), resource: text("persistentvolumeclaims"), name: text("store"),
