@@ -12,7 +12,7 @@ use crate::backend::memory::MemoryBackend;
 use crate::backend::pool::Pool;
 use crate::clock::{Clock, Limits, Timekeeper};
 use crate::metrics::Metrics;
-use crate::plan::observed::{Material, Observed, PurgeLook};
+use crate::plan::observed::{Material, Observed, PurgeLook, Terms};
 use crate::plan::{Lineage, Settings};
 use crate::softdelete::Kind;
 use crate::softdelete::examples::at;
@@ -25,6 +25,7 @@ pub fn context(client: Client, backend: &MemoryBackend) -> Context {
     Context {
         cluster: Cluster::new(client.clone(), HashMap::new()),
         backends: BTreeMap::from([("default".to_owned(), module)]),
+        quotas: BTreeMap::new(),
         pool: Pool::new(1).expect("a thread"),
         index: index::Index::default(),
         time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
@@ -73,6 +74,7 @@ pub fn seen(kind: Kind) -> Observed {
         namesakes: Vec::new(),
         keys: Vec::new(),
         ended: BTreeMap::new(),
+        terms: Terms::FREE,
         purging: PurgeLook::default(),
         refused: None,
     }

@@ -61,6 +61,7 @@ fn the_pod_runs_by_the_defaults_with_its_pins_in_the_secret() {
         in_pod: true,
         pod_name: Some("it".into()),
         namespace: Some(NAMESPACE.into()),
+        variables: Vec::new(),
     };
     let config = Config::new(*args, surroundings.clone()).expect("right");
     let Command::Run(defaults) = Cli::try_parse_from([NAME, "run"]).expect("flags").command else {

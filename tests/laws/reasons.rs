@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use managed_hsm_operator::api::{Condition, ConditionStatus, conditions};
 use managed_hsm_operator::plan::step::Effect;
-use managed_hsm_operator::softdelete::{Deleted, Kind, Origin, Protector, Reason, Refusal, Uid};
+use managed_hsm_operator::softdelete::{
+    Deleted, Kind, Origin, Protector, Reason, Refusal, Uid, Unless,
+};
 
 #[path = "../../src/softdelete/sentence/tests/samples.rs"]
 mod samples;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use managed_hsm_operator::backend::ledger::Ledger;
+use managed_hsm_operator::backend::ledger::{Ledger, sqlite::SqliteLedger};
 use managed_hsm_operator::backend::memory::{Inspected, MemoryBackend};
 use managed_hsm_operator::backend::{HsmBackend, Stored};
 use managed_hsm_operator::controller::cluster::Watched;
@@ -43,7 +43,9 @@ impl Store {
         match self {
             // A scripted fault may strike this read as well.
             Self::Memory(backend) => (0..10).find_map(|_| backend.records().ok()),
-            Self::Ledger(file) => Ledger::open(file).ok().and_then(|it| it.records().ok()),
+            Self::Ledger(file) => SqliteLedger::open(file)
+                .ok()
+                .and_then(|it| it.records().ok()),
         }
         .expect("the ledger can be read")
     }

@@ -29,7 +29,7 @@ use kryoptic_lib::{
 };
 
 use super::{
-    MAX_KEYS, Module, OpenError, PinPaths, PinStore, Pins, error::translate, lock, locked,
+    MAX_KEYS, Module, OpenError, Pin, PinPaths, PinStore, error::translate, lock, locked,
     rack::Rack, slots::Slots,
 };
 use crate::backend::{
