@@ -347,4 +347,60 @@ mod tests {
             "a whole one counts, however many halves there are"
         );
     }
+
+    /// One object each of these marks, of the same proved material, usable whatever its mark says.
+    fn marked(marks: &[Mark], judge: impl Fn(&Objects<'_>, MaterialId) -> Progress) -> Progress {
+        let id = backend::MaterialId([1; 16]);
+        let one = |(handle, mark): (u64, &Mark)| ObjectFacts {
+            handle: Handle(handle),
+            id,
+            class: Class::Secret,
+            mark: *mark,
+            usable: Some(true),
+            proved: Some(backend::Fingerprint::CheckValue([7; 8])),
+            public: None,
+        };
+        let found: Vec<_> = (0..).zip(marks).map(one).collect();
+        let token = TokenRef {
+            label: TokenLabel("t".into()),
+            serial: "s".into(),
+        };
+        let objects = Objects {
+            token: &token,
+            algorithm: &Algorithm::Oct(256),
+            found: &found,
+        };
+        judge(&objects, MaterialId(id.to_string()))
+    }
+
+    #[test]
+    fn i8_a_sealed_copy_that_can_be_used_is_none_and_its_original_stays() {
+        let seal = |objects: &Objects<'_>, material| {
+            let fingerprint = ids::fingerprint(&backend::Fingerprint::CheckValue([7; 8]));
+            objects.seal(&[Version {
+                number: 1,
+                material,
+                fingerprint,
+                created: chrono::DateTime::UNIX_EPOCH,
+            }])
+        };
+        let sealed = marked(&[Mark::Live, Mark::Deleted], seal);
+        assert!(matches!(sealed, Progress::Disagrees(_)), "{sealed:?}");
+    }
+
+    #[test]
+    fn g5_of_what_is_pending_only_what_says_so_is_ended_or_made() {
+        let pending = |material| Pending {
+            number: 1,
+            material,
+        };
+        for mark in [Mark::Live, Mark::Deleted] {
+            let ended = marked(&[mark], |objects, id| objects.end(&pending(id)));
+            assert_eq!(ended, Progress::Done, "{mark:?}");
+            let made = marked(&[mark], |objects, id| {
+                objects.make(&pending(id)).expect_err("nothing")
+            });
+            assert!(matches!(made, Progress::Disagrees(_)), "{mark:?}: {made:?}");
+        }
+    }
 }
