@@ -44,7 +44,7 @@ readme: ## writes the demo's output into the README anew (about a minute)
 	@hack/readme.sh
 
 docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes (a minute)
-	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws documents::
+	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws documents::the_
 
 clean-cache: ## removes what was built once (5 GB): control plane, target folders, libclang
 	@hack/clean-cache.sh

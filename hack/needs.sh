@@ -128,7 +128,7 @@ say_what_is_missing() {
 # In CI as root, on Debian: what packages bring is installed, and looked for again.
 install_in_ci() {
   { [ -n "$packages" ] && [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && have apt-get; } || return 0
-  apt_install "$packages" && lacks='' packages='' others='' && look_for_needs
+  apt_install "${packages# }" && lacks='' packages='' others='' && look_for_needs
 }
 
 apt_install() { # packages

@@ -35,13 +35,6 @@ impl Edge {
         std::fs::read_to_string(log_of(self.store.path())).unwrap_or_default()
     }
 
-    /// As YAML, in a file of its own.
-    fn backends(&self, text: &str) -> String {
-        let path = self.path("backends.yaml");
-        std::fs::write(&path, text).expect("written");
-        path.display().to_string()
-    }
-
     fn start(&self, flags: &[&str]) -> Process {
         _ = std::fs::remove_file(log_of(self.store.path()));
         Process::start(
@@ -64,11 +57,7 @@ impl Edge {
 
     /// Starts one that is to end by itself with 1; the last line that it says, without its date.
     async fn ends(&self) -> String {
-        self.ends_with(&[]).await
-    }
-
-    async fn ends_with(&self, flags: &[&str]) -> String {
-        let mut process = self.start(flags);
+        let mut process = self.start(&[]);
         let code = eventually("it ends", SOON, async || {
             process.ended().ok_or_else(|| self.log())
         })
@@ -158,24 +147,6 @@ async fn a_data_folder_or_a_ledger_that_cannot_be_used_is_named() {
         said.contains("ledger.db cannot be opened (") && said.contains("put it back from a backup"),
         "{said}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_module_that_cannot_be_loaded_is_named() {
-    let edge = Edge::on(Options::without_controllers()).await;
-    let pins = edge.store.path().display();
-    for name in ["so", "user"] {
-        std::fs::write(edge.path(name), "a PIN that is long enough").expect("written");
-    }
-    let file = edge.backends(&format!(
-        "- {{name: rack, kind: pkcs11, module: /nowhere/module.so, pins: {{soPinFile: {pins}/so, userPinFile: {pins}/user}}}}"
-    ));
-    let said = edge.ends_with(&["--backends", &file]).await;
-    assert!(
-        said.contains("rack: the PKCS#11 module") && said.contains("/nowhere/module.so"),
-        "{said}"
-    );
-    assert!(!said.contains("long enough"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
