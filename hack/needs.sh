@@ -91,8 +91,8 @@ look_for_needs() {
   local rustup='! Rust, by the way that https://rustup.rs shows' go='! Go 1.21 or later, from https://go.dev/dl'
   if recent; then rustup=rustup go=golang-go; fi
   have cargo || lack "Rust (no cargo in PATH; rust-toolchain.toml then chooses the version by itself)" "$rustup" rustup rustup
-  # Only where something of the control plane is still to be built, and wanted.
-  if [ "${needs_go:-yes}" = yes ] && [ -n "$("$root/controlplane/build.sh" missing)" ]; then
+  # Only where something of the control plane is still to be built, by a script that builds it (`needs_go=no`: it does not).
+  if [ "${needs_go:-yes}" != no ] && [ -n "$("$root/controlplane/build.sh" missing)" ]; then
     have_go || lack "Go 1.21 or later (it builds the control plane that the tests run on)" "$go" golang go
   fi
   have cc || lack "a C compiler" build-essential gcc '! xcode-select --install'
