@@ -4,9 +4,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+commit=$(git rev-parse HEAD)
 for folder in one another-longer-one; do
   git clone --quiet --no-hardlinks . "$work/$folder"
+  git -C "$work/$folder" checkout --quiet "$commit"
   CARGO_TARGET_DIR=$work/$folder/target "$work/$folder/hack/image.sh" --out "$work/$folder.tar"
 done
 cmp "$work/one.tar" "$work/another-longer-one.tar"
-echo "the image of $(git rev-parse --short HEAD) is the same, byte for byte"
+echo "the image of ${commit:0:10} is the same, byte for byte"
