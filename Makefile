@@ -19,7 +19,7 @@ test: ## all tests, on a real control plane (about 12 minutes; the first time ab
 crashes: ## the operator dies before and after each single effect of an HSM's life with two keys, in memory and in the embedded store (about 10 minutes; make test takes a sample)
 	@. hack/env.sh; controlplane/build.sh >/dev/null; CRASH_AT_EACH=1 cargo test --locked --features faults --test crashes
 
-torture: ## kills a process with -9 while it makes, seals and destroys keys (KILLS=500), on kryoptic and on SoftHSM, and counts what is lost (about 5 minutes)
+torture: ## kills a process with -9 while it makes, seals and destroys keys (KILLS=500), on kryoptic and on SoftHSM, and counts what is lost (about 10 minutes; make test does 60 kills)
 	@. hack/env.sh; KILLS=$${KILLS:-500} cargo test --locked --test torture -- --nocapture --test-threads 1
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)

@@ -2,7 +2,7 @@
 //! is answered with the reason, and what is in it waits; the others go on.
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,14 @@ impl Waiting {
         if let Some(opened) = self.opened.get() {
             return Ok(opened.as_ref());
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = match self.last.try_lock() {
+            Ok(last) => last,
+            Err(TryLockError::Poisoned(left)) => left.into_inner(),
+            // It may hang, and whoever else asks is not to hang with it.
+            Err(TryLockError::WouldBlock) => {
+                return Err(BackendError::Unavailable("it is being opened".to_owned()));
+            }
+        };
         if let Some(opened) = self.opened.get() {
             return Ok(opened.as_ref());
         }
@@ -135,6 +142,30 @@ mod tests {
         std::thread::sleep(AGAIN);
         assert_eq!(waiting.revision(), Ok(0));
         assert_eq!(waiting.assurance(), Some(Assurance::FULL));
+    }
+
+    #[test]
+    fn whoever_asks_while_it_opens_is_answered_at_once() {
+        let (say, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let waiting = Waiting::new(move || {
+            wait.lock().unwrap().recv().unwrap();
+            Ok(Box::new(MemoryBackend::new()))
+        });
+        std::thread::scope(|threads| {
+            let first = threads.spawn(|| waiting.revision());
+            let second = loop {
+                match waiting.last.try_lock() {
+                    Ok(_) => std::thread::yield_now(),
+                    Err(_) => break waiting.revision(),
+                }
+            };
+            let why = "it is being opened".to_owned();
+            assert_eq!(second, Err(BackendError::Unavailable(why)));
+            say.send(()).unwrap();
+            assert_eq!(first.join().unwrap(), Ok(0));
+        });
+        assert_eq!(waiting.revision(), Ok(0));
     }
 
     #[test]

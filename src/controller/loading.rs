@@ -6,9 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Context, Failure, etcd, observe};
+use crate::backend::BackendError;
 
 /// How often a ledger that is away is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// One that hangs is no reason for the others to wait.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The backends whose ledger was not read yet, with the reason.
 #[derive(Default)]
@@ -72,7 +76,13 @@ async fn read_one(context: &Context, backend: &str) -> Result<(), Failure> {
     let Some(module) = context.backends.get(backend) else {
         return Ok(());
     };
-    observe::list(context, module, backend).await?;
+    let listed = observe::list(context, module, backend);
+    tokio::time::timeout(PATIENCE, listed)
+        .await
+        .unwrap_or_else(|_| {
+            let why = "it does not answer".to_owned();
+            Err(BackendError::Unavailable(why).into())
+        })?;
     let revision = context
         .pool
         .run(module.clone(), |module| module.revision())

@@ -6,7 +6,7 @@ use super::material::Progress;
 use super::observed::{Body, Held, Material, Object, Observed};
 use super::step::{At, Effect, Move, Step, Whom, act, write_record};
 use super::translate;
-use crate::backend::Access;
+use crate::backend::{Access, Mark};
 use crate::softdelete::fixed::Wanted;
 use crate::softdelete::record::{Pending, Token, Version};
 use crate::softdelete::{Record, RecordState, Subject};
@@ -189,12 +189,19 @@ fn with_version(record: &Record, made: Version, state: RecordState) -> Record {
     next
 }
 
-fn publish(o: &Observed, record: &Record) -> Move {
+/// Every version is labelled as what it is: live.
+pub fn publish(o: &Observed, record: &Record) -> Move {
     let Subject::Key { versions, .. } = &record.subject else {
         return Ok(None);
     };
     let token = translate::token_of_key(o)?;
-    touch(o, translate::objects(o, &token, record)?.publish(versions))
+    let objects = translate::objects(o, &token, record)?;
+    if o.terms.seals_by_label()
+        && let Some(step) = touch(o, objects.follow(versions, Mark::Live))?
+    {
+        return act(step);
+    }
+    touch(o, objects.publish(versions))
 }
 
 /// What was turned on is written to the record before anything shows it (SD-12, SD-13).

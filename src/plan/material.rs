@@ -240,6 +240,17 @@ impl Objects<'_> {
         }
     }
 
+    /// Where a seal is a label only (`Assurance::seals_keys`) somebody who was paused may set it long after: what proves to be the recorded key is
+    /// labelled as its record says (G6, as with an HSM's PIN).
+    pub fn follow(&self, versions: &[Version], to: Mark) -> Progress {
+        let other = |object: &&ObjectFacts| object.mark != to && object.mark != Mark::Pending;
+        let strayed = versions.iter().find_map(|version| {
+            let mut its = self.of(&version.material).filter(other);
+            its.find(|object| proves(object, &version.fingerprint))
+        });
+        strayed.map_or(Progress::Done, |object| self.copy(object, to))
+    }
+
     /// Ends what was pending: only `p:` objects of that id are destroyed.
     pub fn end(&self, pending: &Pending) -> Progress {
         match self
@@ -333,6 +344,54 @@ mod tests {
         let whole = made(&[(&HALF, None), (&PAIR, Some(7))]);
         let named = backend::Fingerprint::Thumbprint([7; 32]);
         assert_eq!(whole, Ok(ids::fingerprint(&named)));
+    }
+
+    #[test]
+    fn g6_a_label_that_was_set_late_follows_the_record_again() {
+        let named = backend::Fingerprint::Thumbprint([7; 32]);
+        let one = |class, mark, proved: u8, handle| ObjectFacts {
+            handle: Handle(handle),
+            id: backend::MaterialId([1; 16]),
+            class,
+            mark,
+            usable: Some(false),
+            proved: Some(backend::Fingerprint::Thumbprint([proved; 32])),
+            public: None,
+        };
+        let version = Version {
+            number: 1,
+            material: MaterialId(backend::MaterialId([1; 16]).to_string()),
+            fingerprint: ids::fingerprint(&named),
+            created: chrono::DateTime::UNIX_EPOCH,
+        };
+        let token = TokenRef {
+            label: TokenLabel("t".into()),
+            serial: "s".into(),
+        };
+        let follows = |found: &[ObjectFacts], to| {
+            let objects = Objects {
+                token: &token,
+                algorithm: &Algorithm::Ec("P-256".into()),
+                found,
+            };
+            match objects.follow(std::slice::from_ref(&version), to) {
+                Progress::Touch(Effect::Copy { original, mark, .. }) => Some((original.0, mark)),
+                Progress::Done => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (private, public) = (Class::Private, Class::Public);
+        let mixed = [
+            one(public, Mark::Live, 7, 1),
+            one(private, Mark::Deleted, 7, 2),
+        ];
+        assert_eq!(follows(&mixed, Mark::Live), Some((2, Mark::Live)));
+        assert_eq!(follows(&mixed, Mark::Deleted), Some((1, Mark::Deleted)));
+        let other = [
+            one(private, Mark::Deleted, 8, 1),
+            one(private, Mark::Pending, 7, 2),
+        ];
+        assert_eq!(follows(&other, Mark::Live), None, "not the recorded key");
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl Terms {
         taken: 0,
         most: None,
     };
+
+    /// A deleted key of it is only labelled so.
+    pub fn seals_by_label(&self) -> bool {
+        self.assurance.is_some_and(|it| !it.seals_keys)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,13 +1,13 @@
 //! Delete (`safety`: the four protocols): proxy, seal, record, and only then the finalizer.
 
-use super::create::touch;
+use super::create::{publish, touch};
 use super::hold;
 use super::observed::{Held, Material, Object, Observed, Proxy};
 use super::proxy;
 use super::step::{At, Effect, Hold, Move, Step, act, place, write_record};
 use super::translate;
 use crate::api;
-use crate::backend::Access;
+use crate::backend::{Access, Mark};
 use crate::softdelete::record::Pending;
 use crate::softdelete::{Record, RecordState, Subject, Uid};
 
@@ -49,14 +49,6 @@ pub fn ended(found: &Proxy, record: &Record) -> bool {
         .as_ref()
         .and_then(|recovering| recovering.new_uid.as_deref())
         == Some(record.origin.uid.as_str())
-}
-
-fn publish(o: &Observed, record: &Record) -> Move {
-    let Subject::Key { versions, .. } = &record.subject else {
-        return Ok(None);
-    };
-    let token = translate::token_of_key(o)?;
-    touch(o, translate::objects(o, &token, record)?.publish(versions))
 }
 
 fn sealing(o: &Observed, found: &Proxy, record: &Record) -> Move {
@@ -195,10 +187,15 @@ pub fn settle(o: &Observed, held: &Held, record: &Record) -> Move {
         .map_or_else(|| proxy::let_holder_go(o, record), act)
 }
 
-/// G6: a token whose record is *deleted* and that our PIN still opens is sealed anew.
+/// G6: a token whose record is *deleted* and that our PIN still opens is sealed anew; so is a key that a label alone seals.
 fn seal_again(o: &Observed, record: &Record) -> Move {
     match (&record.subject, &o.material) {
         (Subject::Hsm { .. }, Material::Token(Some(_))) => seal_token(o, record),
+        (Subject::Key { versions, .. }, Material::Objects(_)) if o.terms.seals_by_label() => {
+            let token = translate::token_of_key(o)?;
+            let objects = translate::objects(o, &token, record)?;
+            touch(o, objects.follow(versions, Mark::Deleted))
+        }
         (Subject::Hsm { .. } | Subject::Key { .. }, _) => Ok(None),
     }
 }

@@ -102,7 +102,7 @@ fn waiting(backend: &Backend, module: &config::Module, data_dir: &Path) -> Waiti
         max_keys: count(backend.max_keys_per_hsm),
     };
     let name = backend.name.clone();
-    let waiting = Waiting::new(move || match external::open(&config) {
+    Waiting::new(move || match external::open(&config) {
         Ok(module) => {
             tracing::info!(backend = name, "the module is open");
             Ok(Box::new(module))
@@ -118,10 +118,7 @@ fn waiting(backend: &Backend, module: &config::Module, data_dir: &Path) -> Waiti
             );
             Err(NotOpen { why, is_final })
         }
-    });
-    // Whatever it says, its ledger is asked for at once, and again until it answers.
-    _ = waiting.opened();
-    waiting
+    })
 }
 
 fn paths(files: &PinFiles) -> PinPaths {

@@ -191,6 +191,8 @@ fn seal_and_unseal(
     id: managed_hsm_operator::backend::MaterialId,
 ) {
     let weak = !module.assurance().unwrap().seals_keys;
+    // It was used before, so that its handle is known.
+    assert!(module.use_key(token, id, &sign()).is_ok());
     let before = look(module, token, id, Depth::Proof);
     if weak {
         for object in &before {
@@ -317,6 +319,22 @@ fn opening(folder: &Path, library: &Path) {
         !is_final && said.contains("bring that very token back"),
         "{said}"
     );
+
+    // What is tried on a token could destroy what is in it.
+    let scratch = external::Config {
+        scratch: "busy".to_owned(),
+        ..good.clone()
+    };
+    let module = external::open(&good).unwrap();
+    let busy = managed_hsm_operator::backend::TokenLabel("busy".to_owned());
+    let busy = reference(module.create_token(&busy).unwrap());
+    let id = live_key(&module, &busy, Algorithm::Aes128);
+    drop(module);
+    let (is_final, said) = refused(&scratch);
+    assert!(!is_final && said.contains("name an empty one"), "{said}");
+    let module = external::open(&good).unwrap();
+    assert_eq!(look(&module, &busy, id, Depth::Proof).len(), 1);
+    drop(module);
 
     // Of a wrong PIN each try counts.
     std::fs::write(folder.join("pins/user-pin"), "a quite different one").unwrap();

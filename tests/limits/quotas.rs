@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use managed_hsm_operator::backend::Assurance;
 use managed_hsm_operator::backend::memory::MemoryBackend;
+use managed_hsm_operator::backend::{Assurance, HsmBackend, Mark, TokenRef};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::controller::quota::Quota;
 use managed_hsm_operator::softdelete::{Kind, Refusal};
@@ -52,8 +52,8 @@ async fn ready(plane: &Plane, of: Watched, ns: &str, name: &str) {
         &format!("{name} is ready"),
         std::time::Duration::from_secs(90),
         async || {
-            let found = get(plane, of, Some(ns), name).await.expect("it stands");
-            match condition(&found, "Ready") {
+            let found = get(plane, of, Some(ns), name).await;
+            match found.as_ref().and_then(|it| condition(it, "Ready")) {
                 Some((is, _, _)) if is == "True" => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -184,6 +184,31 @@ async fn sd34_one_more_than_the_limits_stands_until_a_deleted_one_is_purged() {
     .await;
 }
 
+/// Every object of the only key, past the operator.
+fn relabel(backend: &MemoryBackend, mark: Mark) {
+    for object in backend.inspect() {
+        let token = backend.token(&object.token).expect("it answers");
+        let facts = token.expect("there");
+        let token = TokenRef {
+            label: facts.label,
+            serial: facts.serial,
+        };
+        backend.copy(&token, object.handle, mark).expect("labelled");
+    }
+}
+
+async fn all_marked(backend: &MemoryBackend, mark: Mark) {
+    eventually("all is labelled so", crate::operator::SOON, async || {
+        let found = backend.inspect();
+        if found.len() == 2 && found.iter().all(|it| it.mark == mark) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_cannot_seal_by_itself_is_shown_and_hinders_nothing() {
     let plane = borrow(Options::default()).await;
@@ -202,6 +227,27 @@ async fn a_backend_that_cannot_seal_by_itself_is_shown_and_hinders_nothing() {
         assert!(sentence.contains(function), "{sentence}");
         assert_eq!(condition(&shown, "Stalled"), None);
     }
+
+    // Somebody who was paused labels it long after: the label follows the record again, live and deleted.
+    let uid = get(&plane, KEY, Some(&ns), "signing").await.expect("there");
+    let uid = uid.metadata.uid.expect("a uid");
+    let backend = operator.crash().await;
+    relabel(&backend, Mark::Deleted);
+    let operator = Operator::start(&plane, backend).await;
+    all_marked(&operator.backend, Mark::Live).await;
+    delete(&plane, &ns, "hsmkey", "signing").await;
+    all_marked(&operator.backend, Mark::Deleted).await;
+    let backend = operator.crash().await;
+    relabel(&backend, Mark::Live);
+    let operator = Operator::start(&plane, backend).await;
+    all_marked(&operator.backend, Mark::Deleted).await;
+    let recover = format!(
+        "{{apiVersion: managedhsm.dev/v1alpha1, kind: Recover, metadata: {{name: back, namespace: {ns}}}, spec: {{kind: HsmKey, name: signing, uid: {uid}}}}}\n"
+    );
+    apply(&plane, &recover).await;
+    ready(&plane, KEY, &ns, "signing").await;
+    all_marked(&operator.backend, Mark::Live).await;
+
     // Once it is known to do better, the condition goes.
     let backend = operator.crash().await;
     backend.assure(Some(Assurance::FULL));

@@ -70,7 +70,7 @@ impl MemoryBackend {
         self.shared().faults.away = error;
     }
 
-    /// What its seals are said to rest on; what they do stays the same.
+    /// What its seals rest on: without `seals_keys` a key is relabelled in place. An HSM's seal does the same whatever is said.
     pub fn assure(&self, assurance: Option<Assurance>) {
         self.shared().assurance = assurance;
     }
@@ -308,8 +308,13 @@ impl HsmBackend for MemoryBackend {
     }
 
     fn copy(&self, token: &TokenRef, original: Handle, mark: Mark) -> Result<Handle> {
+        let in_place = self.assurance().is_some_and(|it| !it.seals_keys);
         self.call(Method::Copy, (&token.label, original, mark), |store| {
-            store.copy(token, original, mark)
+            if in_place {
+                store.relabel(token, original, mark)
+            } else {
+                store.copy(token, original, mark)
+            }
         })
     }
 

@@ -321,6 +321,22 @@ impl Store {
         Ok(())
     }
 
+    /// As a module does it that cannot copy: the operator goes by the label.
+    pub(super) fn relabel(
+        &mut self,
+        token: &TokenRef,
+        handle: Handle,
+        mark: Mark,
+    ) -> Result<Handle> {
+        if mark == Mark::Pending {
+            return Err(BackendError::NotSupported("a pending copy".to_owned()));
+        }
+        let object = self.object(token, handle)?;
+        object.mark = mark;
+        object.usable = mark == Mark::Live;
+        Ok(handle)
+    }
+
     pub(super) fn copy(
         &mut self,
         token: &TokenRef,

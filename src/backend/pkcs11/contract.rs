@@ -240,6 +240,10 @@ impl HsmBackend for Module {
 
     fn use_key(&self, token: &TokenRef, id: MaterialId, what: &Use) -> Result<Vec<u8>> {
         self.with_token(token, |state, slot| {
+            if !self.assurance.seals_keys {
+                // What was relabelled keeps its handle: each use looks what the label says now.
+                state.live.clear();
+            }
             // The second round is for a live object that was sealed and recovered since: a copy with another handle.
             for remembered in [true, false] {
                 let search = |state: &mut Token| {

@@ -6,13 +6,10 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 
 use super::{
-    Module, OpenError, PinPaths, Pins, desk::Desk, error::translate, lock, probe::probe,
+    Module, OpenError, PinPaths, Pins, desk::Desk, error::translate, lock, objects, probe::probe,
     rack::Rack, shelf::TokenShelf, slots::Provisioned,
 };
-use crate::backend::{
-    Assurance, BackendError, TokenLabel, TokenRef,
-    ledger::{Ledger, shelf::ShelfLedger},
-};
+use crate::backend::{Assurance, BackendError, TokenLabel, TokenRef, ledger::shelf::ShelfLedger};
 
 /// Where a module and what belongs to it lie.
 #[derive(Clone, Debug)]
@@ -53,7 +50,7 @@ pub fn open(config: &Config) -> Result<Module, OpenError> {
         rack: Arc::clone(&rack),
         token,
     }));
-    let assurance = try_out(config, &rack, Arc::clone(&notes) as _, &lock)?;
+    let assurance = try_out(config, &rack, &notes, &lock)?;
     tracing::info!(library = %config.library.display(), ?assurance, "tried what the module can do");
     let refuses = !assurance.seals_hsms;
     let desk = Desk::new(Arc::clone(&notes), config.tokens.clone(), refuses);
@@ -102,25 +99,38 @@ fn open_token(
     })
 }
 
+/// The note by which a later start knows the scratch token again: that serial was found empty.
+const SCRATCH: &str = "scratch";
+
 fn try_out(
     config: &Config,
     rack: &Arc<Rack>,
-    ledger: Arc<dyn Ledger>,
+    notes: &Arc<ShelfLedger<TokenShelf>>,
     lock: &Arc<File>,
 ) -> Result<Assurance, OpenError> {
     let label = TokenLabel(config.scratch.clone());
     let found = rack.only(&label).map_err(OpenError::Module)?;
     let scratch = open_token(config, rack, &label, found)?;
+    let failed = |error| match error {
+        BackendError::Sealed => OpenError::Refused(config.scratch.clone()),
+        error => OpenError::Module(error),
+    };
+    let known = notes.noted(SCRATCH).map_err(OpenError::Module)?;
+    if known.as_deref() != Some(scratch.serial.as_bytes()) {
+        // Whoever names the wrong token is to lose nothing by it.
+        if rack.session(&scratch, objects::count).map_err(failed)? > 0 {
+            return Err(OpenError::NotEmpty(config.scratch.clone()));
+        }
+        let noted = notes.note(SCRATCH, scratch.serial.as_bytes());
+        noted.map_err(OpenError::Module)?;
+    }
     let module = Module {
         rack: Arc::clone(rack),
-        ledger,
+        ledger: Arc::clone(notes) as _,
         max_keys: config.max_keys,
         assurance: Assurance::FULL,
         desk: None,
         _lock: Arc::clone(lock),
     };
-    probe(&module, &scratch).map_err(|error| match error {
-        BackendError::Sealed => OpenError::Refused(config.scratch.clone()),
-        error => OpenError::Module(error),
-    })
+    probe(&module, &scratch).map_err(failed)
 }

@@ -85,6 +85,10 @@ pub enum OpenError {
     )]
     LedgerGone(String),
     #[error(
+        "the scratch token {0} holds something, and what is tried on it could destroy that: name an empty one"
+    )]
+    NotEmpty(String),
+    #[error(
         "the token {0} refuses the user PIN of this backend: put the right one in its file, or make the token anew with it"
     )]
     Refused(String),

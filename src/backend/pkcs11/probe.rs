@@ -77,7 +77,7 @@ fn seals_a_token(backend: &dyn HsmBackend, token: &TokenRef) -> Result<bool> {
         && opened.is_some_and(|it| it.access == Access::Open))
 }
 
-/// What an earlier try left, if it was killed.
+/// What an earlier try left, if it was killed: the token is known to be ours to try on.
 fn clear(backend: &dyn HsmBackend, token: &TokenRef) -> Result<()> {
     if backend
         .token(&token.label)?
