@@ -147,19 +147,18 @@ mod tests {
     #[test]
     fn whoever_asks_while_it_opens_is_answered_at_once() {
         let (say, wait) = std::sync::mpsc::channel::<()>();
-        let wait = Mutex::new(wait);
+        let (began, begins) = std::sync::mpsc::channel::<()>();
+        let wait = Mutex::new((began, wait));
         let waiting = Waiting::new(move || {
-            wait.lock().unwrap().recv().unwrap();
+            let held = wait.lock().unwrap();
+            held.0.send(()).unwrap();
+            held.1.recv().unwrap();
             Ok(Box::new(MemoryBackend::new()))
         });
         std::thread::scope(|threads| {
             let first = threads.spawn(|| waiting.revision());
-            let second = loop {
-                match waiting.last.try_lock() {
-                    Ok(_) => std::thread::yield_now(),
-                    Err(_) => break waiting.revision(),
-                }
-            };
+            begins.recv().unwrap();
+            let second = waiting.revision();
             let why = "it is being opened".to_owned();
             assert_eq!(second, Err(BackendError::Unavailable(why)));
             say.send(()).unwrap();

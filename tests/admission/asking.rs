@@ -114,7 +114,7 @@ async fn sd31_the_verb_purge_is_asked_by_the_proxys_name_in_its_origins_namespac
             .await
     };
 
-    let without = user(plane, &scene, "without", &[create.clone()], &[]).await;
+    let without = user(plane, &scene, "without", std::slice::from_ref(&create), &[]).await;
     refused(
         ask("without", &without, "gone").await,
         "purges",
@@ -139,7 +139,7 @@ async fn sd31_the_verb_purge_is_asked_by_the_proxys_name_in_its_origins_namespac
         plane,
         &scene,
         "here",
-        &[create.clone()],
+        std::slice::from_ref(&create),
         &[may(&["purge"], &["deletedhsmkeys"], &[])],
     )
     .await;
@@ -151,7 +151,7 @@ async fn sd31_the_verb_purge_is_asked_by_the_proxys_name_in_its_origins_namespac
         plane,
         &scene,
         "this",
-        &[create.clone()],
+        std::slice::from_ref(&create),
         &[may(&["purge"], &["deletedhsmkeys"], &[&proxy])],
     )
     .await;
@@ -228,7 +228,7 @@ async fn sd30_a_recover_needs_what_creating_the_object_needs() {
     let scene = Scene::of(plane, "recover").await;
     let recover = |kind: &str| json!({"spec": {"kind": kind, "name": "payments", "uid": "u-1"}});
     let create = may(&["create"], &["recovers"], &[]);
-    let only = user(plane, &scene, "only", &[], &[create.clone()]).await;
+    let only = user(plane, &scene, "only", &[], std::slice::from_ref(&create)).await;
     for (kind, resource) in [("ManagedHsm", "managedhsms"), ("HsmKey", "hsmkeys")] {
         let answer = scene
             .create(&only, Watched::Recover, "back", recover(kind))
@@ -267,7 +267,7 @@ async fn sd19_a_namespace_that_another_tenant_took_is_accepted_only_with_the_ver
     let scene = Scene::of(plane, "accept").await;
     let all = may(&["create"], &["recovers", "managedhsms", "hsmkeys"], &[]);
     let recover = |name: &str| json!({"spec": {"kind": "HsmKey", "name": name, "uid": "u-1", "acceptNamespaceUid": "n-2"}});
-    let tenant = user(plane, &scene, "tenant", &[], &[all.clone()]).await;
+    let tenant = user(plane, &scene, "tenant", &[], std::slice::from_ref(&all)).await;
     let answer = scene
         .create(&tenant, Watched::Recover, "back", recover("gone"))
         .await;
@@ -304,7 +304,7 @@ async fn sd30_create_or_recover_needs_to_create_recovers_at_creation_and_later()
         &["managedhsms", "hsmkeys"],
         &[],
     );
-    let plain = user(plane, &scene, "plain", &[], &[objects.clone()]).await;
+    let plain = user(plane, &scene, "plain", &[], std::slice::from_ref(&objects)).await;
     let mode = json!({"spec": {"createMode": "CreateOrRecover"}});
     let words =
         "may not create recovers, which createMode CreateOrRecover asks for, in the namespace";
