@@ -2,7 +2,7 @@
 //! is answered with the reason, and what is in it waits; the others go on.
 
 use std::{
-    sync::{Mutex, OnceLock, TryLockError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ type Open = Box<dyn Fn() -> std::result::Result<Box<dyn HsmBackend>, NotOpen> + 
 pub struct Waiting {
     open: Open,
     opened: OnceLock<Box<dyn HsmBackend>>,
+    opening: Mutex<()>,
     last: Mutex<Option<(NotOpen, Instant)>>,
 }
 
@@ -38,6 +39,7 @@ impl Waiting {
         Self {
             open: Box::new(open),
             opened: OnceLock::new(),
+            opening: Mutex::default(),
             last: Mutex::default(),
         }
     }
@@ -47,30 +49,41 @@ impl Waiting {
         if let Some(opened) = self.opened.get() {
             return Ok(opened.as_ref());
         }
-        let mut last = match self.last.try_lock() {
-            Ok(last) => last,
+        self.failed_just_now()?;
+        let _opening = match self.opening.try_lock() {
+            Ok(opening) => opening,
             Err(TryLockError::Poisoned(left)) => left.into_inner(),
             // It may hang, and whoever else asks is not to hang with it.
             Err(TryLockError::WouldBlock) => {
                 return Err(BackendError::Unavailable("it is being opened".to_owned()));
             }
         };
+        // By somebody who had begun before.
         if let Some(opened) = self.opened.get() {
             return Ok(opened.as_ref());
         }
-        if let Some((error, at)) = last.as_ref()
-            && (error.is_final || at.elapsed() < AGAIN)
-        {
-            return Err(BackendError::Unavailable(error.why.clone()));
-        }
+        self.failed_just_now()?;
         match (self.open)() {
             Ok(opened) => Ok(self.opened.get_or_init(|| opened).as_ref()),
             Err(error) => {
                 let why = error.why.clone();
-                *last = Some((error, Instant::now()));
+                *self.last() = Some((error, Instant::now()));
                 Err(BackendError::Unavailable(why))
             }
         }
+    }
+
+    fn failed_just_now(&self) -> Result<()> {
+        match self.last().as_ref() {
+            Some((error, at)) if error.is_final || at.elapsed() < AGAIN => {
+                Err(BackendError::Unavailable(error.why.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(NotOpen, Instant)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,21 +159,19 @@ mod tests {
 
     #[test]
     fn whoever_asks_while_it_opens_is_answered_at_once() {
-        let (say, wait) = std::sync::mpsc::channel::<()>();
-        let (began, begins) = std::sync::mpsc::channel::<()>();
-        let wait = Mutex::new((began, wait));
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (say, said) = std::sync::mpsc::channel();
+        let said = Mutex::new(said);
         let waiting = Waiting::new(move || {
-            let held = wait.lock().unwrap();
-            held.0.send(()).unwrap();
-            held.1.recv().unwrap();
+            begin.send(()).unwrap();
+            said.lock().unwrap().recv().unwrap();
             Ok(Box::new(MemoryBackend::new()))
         });
         std::thread::scope(|threads| {
             let first = threads.spawn(|| waiting.revision());
-            begins.recv().unwrap();
-            let second = waiting.revision();
+            begun.recv().unwrap();
             let why = "it is being opened".to_owned();
-            assert_eq!(second, Err(BackendError::Unavailable(why)));
+            assert_eq!(waiting.revision(), Err(BackendError::Unavailable(why)));
             say.send(()).unwrap();
             assert_eq!(first.join().unwrap(), Ok(0));
         });

@@ -73,8 +73,16 @@ impl Desk {
         label: &TokenLabel,
     ) -> Result<TokenRef> {
         let _assigning = locked(&self.assigning);
-        if let Some(real) = self.owned(rack, label)? {
-            return Ok(real);
+        match (self.owned(rack, label)?, self.owner(label)?) {
+            (Some(real), _) => return Ok(real),
+            // What has one gets no other, wherever that is now.
+            (None, Some(real)) => {
+                return Err(BackendError::Unavailable(format!(
+                    "the token {} with serial {}, which was given to it, is not there",
+                    real.label.0, real.serial
+                )));
+            }
+            (None, None) => {}
         }
         let taken = self.owners()?;
         for (_, token) in rack.all()?.tokens {
