@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use crate::backend::HsmBackend;
 #[cfg(feature = "embedded")]
+use crate::backend::pkcs11::OpenError;
+#[cfg(feature = "embedded")]
 use crate::backend::pkcs11::embedded;
-use crate::backend::pkcs11::{OpenError, PinPaths, PinStore, external};
+use crate::backend::pkcs11::{PinPaths, PinStore, external};
 use crate::backend::waiting::{NotOpen, Waiting};
 #[cfg(feature = "embedded")]
 use crate::backend::{Stored, TokenLabel};
@@ -21,6 +23,7 @@ use crate::plan::ids;
 /// Why a backend is not open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    #[cfg(feature = "embedded")]
     #[error("{0}: {1}")]
     Open(String, OpenError),
     #[cfg(not(feature = "embedded"))]
