@@ -363,3 +363,6 @@ fn observed(
         refused: None,
     })
 }
+
+#[cfg(test)]
+mod tests;
