@@ -337,10 +337,12 @@ async fn i6_no_handle_is_taken_by_a_record_in_doubt() {
         let house = House::new(RecordState::Live, RecordState::Live)
             .await
             .cached();
-        house.doubt(&match of {
+        let beside = match of {
             Kind::Key => key_record(RecordState::Deleted),
             Kind::Hsm => hsm_record(RecordState::Deleted, &house.token),
-        });
+        };
+        house.doubt(&beside);
+        house.know(&beside.id).await;
         let seen = house.look(Kind::Key).await.expect("a look");
         assert_eq!(seen.material, Material::NotLooked, "{of:?}");
         assert!(!house.asked_for("Objects Labels"), "{of:?}");
