@@ -10,6 +10,8 @@ mod doubts;
 mod inside;
 #[path = "laws/judge.rs"]
 mod judge;
+#[path = "laws/orders.rs"]
+mod orders;
 #[path = "laws/picture.rs"]
 mod picture;
 #[path = "laws/reasons.rs"]
@@ -25,6 +27,8 @@ mod states;
 mod survey;
 #[path = "laws/together.rs"]
 mod together;
+#[path = "laws/visitors.rs"]
+mod visitors;
 #[path = "laws/world.rs"]
 mod world;
 
@@ -170,6 +174,11 @@ fn g6_an_hsm_goes_on_only_when_its_keys_have_done_their_part() {
 #[test]
 fn g6_the_pin_follows_the_record_before_anything_is_shown() {
     holds("g6_pin");
+}
+
+#[test]
+fn sd17_an_object_of_another_uid_on_its_way_out_holds_no_record_up() {
+    holds("visitors");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::hold;
 use super::ids;
 use super::material::Progress;
 use super::observed::{Body, Held, Material, Object, Observed};
+use super::pin;
 use super::step::{At, Effect, Move, Step, Whom, act, write_record};
 use super::translate;
 use crate::backend::{Access, Mark};
@@ -60,7 +61,7 @@ pub fn upkeep(o: &Observed, held: &Held, object: &Object, record: &Record) -> Mo
         )));
     }
     match &record.subject {
-        Subject::Hsm { token } => match keep_open(o, token.as_ref())? {
+        Subject::Hsm { .. } => match pin::set(o, record, Access::Open)? {
             Some(step) => act(step),
             None => match switches(o, object, record)? {
                 Some(step) => act(step),
@@ -248,22 +249,6 @@ fn rotate(o: &Observed, object: &Object, record: &Record) -> Move {
         });
     }
     act(Step::quiet(write_record(o, next)?))
-}
-
-/// G6: the PIN follows the record.
-fn keep_open(o: &Observed, token: Option<&Token>) -> Move {
-    let Some(token) = token else {
-        return Err(hold::record_disagrees(o, "it says live but names no token"));
-    };
-    match &o.material {
-        Material::Token(Some(facts)) if facts.serial != token.serial => Err(hold::missing(o)),
-        Material::Token(Some(facts)) if facts.access == Access::Open => Ok(None),
-        Material::Token(Some(_)) => act(Step::quiet(Effect::UnsealToken(translate::token_ref(
-            token,
-        )))),
-        Material::Token(None) => Err(hold::missing(o)),
-        other => Err(hold::no_material_seen(o, other)),
-    }
 }
 
 /// A protocol's next touch of the material, or what its absence means.

@@ -11,6 +11,7 @@ mod lost;
 mod material;
 pub mod observed;
 pub mod orphans;
+mod pin;
 mod proxy;
 mod purge;
 mod recover;
@@ -213,7 +214,8 @@ fn protocol(o: &Observed) -> Move {
     if hold::beside_hsm(o, record) != record.state {
         return with_its_hsm(o, record);
     }
-    if let Some(step) = visitor_goes(o, record)? {
+    let goes = visitor_goes(o, record);
+    if let Ok(Some(step)) = goes {
         return act(step);
     }
     let holder = o
@@ -222,7 +224,7 @@ fn protocol(o: &Observed) -> Move {
     match (of_record(o, held, record, holder), o.alive()) {
         (Ok(Some(step)), _) => act(step),
         (held, Some(object)) if holder.is_none() => visitor_beside(held.err(), visitor(o, object)),
-        (held, _) => held,
+        (held, _) => visitor_beside(held.err(), goes),
     }
 }
 
@@ -327,7 +329,8 @@ fn without_record(o: &Observed) -> Move {
     }
 }
 
-/// An object that waits, of another uid than the record's, lets go at once; but not while a recovery may be about to give it the material (SD-01).
+/// An object on its way out, of another uid than the record's, lets go at once if it waits, else when the name is free for its proxy; but not while a
+/// recovery may be about to give it the material (SD-01).
 fn visitor_goes(o: &Observed, record: &Record) -> Move {
     let recovering = o
         .proxy
@@ -385,7 +388,7 @@ fn deleted(o: &Observed, held: &Held, record: &Record) -> Move {
             Some(api::Phase::Destroying) => purge::go_on(o, held, record, found),
             None => match seal::settle(o, held, record)? {
                 Some(step) => act(step),
-                None => recover::with_its_hsm(o, held, record, found),
+                None => recover::with_its_hsm(o, record, found),
             },
         },
         _ => seal::settle(o, held, record),

@@ -3,9 +3,8 @@
 
 use super::create::touch;
 use super::hold;
-use super::observed::{
-    Body, Held, Hsm, KeyOfHsm, Material, Meta, Object, Observed, Proxy, Recover, Tried,
-};
+use super::observed::{Body, Held, Hsm, KeyOfHsm, Meta, Object, Observed, Proxy, Recover, Tried};
+use super::pin;
 use super::proxy;
 use super::seal;
 use super::step::{At, Effect, Hold, Move, Step, Whom, Why, act, place, write_record};
@@ -192,17 +191,16 @@ fn by(kind: api::RecoveringKind, by: &Meta, include_keys: api::IncludeKeys) -> a
 
 /// With its HSM, whose recovery brings all keys and is past turning back: what was deleted in it is claimed for the same one. A delete under way is
 /// finished first, a purge that has the proxy keeps it (SD-21).
-pub fn with_its_hsm(o: &Observed, held: &Held, record: &Record, found: &Proxy) -> Move {
+pub fn with_its_hsm(o: &Observed, record: &Record, found: &Proxy) -> Move {
     let Some((hsm, all)) = o.hsm.as_ref().and_then(opening_with_all) else {
         return Ok(None);
     };
     let taken = rules::with_its_hsm(record.state, rules::IncludeKeys::All);
-    let settled = found.status.record_generation == i64::try_from(held.generation).ok()
-        && translate::dates(found).scheduled_purge_time.is_some();
+    let kept = translate::dates(found).scheduled_purge_time.is_some();
     let namespace = o.namespace.as_ref().filter(|space| !space.terminating);
     // An acceptance of the namespace covers the keys: it is the one that the HSM itself came back into.
     let there = namespace.is_some_and(|space| space.uid == hsm.origin.namespace_uid);
-    if taken != rules::KeyOutcome::Recovered || !settled || !there {
+    if taken != rules::KeyOutcome::Recovered || !kept || !there {
         return Ok(None);
     }
     act(claim(
@@ -413,27 +411,12 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
 
 /// Its keys are listed once its token is open: those that were deleted are sealed, and announced anew, before anything says that it lives.
 fn open_token(o: &Observed, record: &Record) -> Move {
-    if let Some(step) = unseal_token(o, record)? {
+    if let Some(step) = pin::set(o, record, Access::Open)? {
         return act(step);
     }
     hold::keys_not_sealed(o)?;
     hold::keys_still_announced(o)?;
     Ok(None)
-}
-
-fn unseal_token(o: &Observed, record: &Record) -> Move {
-    let Subject::Hsm { token: Some(token) } = &record.subject else {
-        return Ok(None);
-    };
-    match &o.material {
-        Material::Token(Some(facts)) if facts.serial != token.serial => Err(hold::missing(o)),
-        Material::Token(Some(facts)) if facts.access == Access::Open => Ok(None),
-        Material::Token(Some(_)) => act(Step::quiet(Effect::UnsealToken(translate::token_ref(
-            token,
-        )))),
-        Material::Token(None) => Err(hold::missing(o)),
-        other => Err(hold::no_material_seen(o, other)),
-    }
 }
 
 /// Step 9, over *live*: the object's status shows the recovered record (step 8), and the keys that come with an HSM are claimed.

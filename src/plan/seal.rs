@@ -3,6 +3,7 @@
 use super::create::{publish, touch};
 use super::hold;
 use super::observed::{Held, Material, Object, Observed, Proxy};
+use super::pin;
 use super::proxy;
 use super::step::{At, Effect, Hold, Move, Step, act, place, write_record};
 use super::translate;
@@ -73,7 +74,7 @@ pub fn finish(o: &Observed, record: &Record) -> Move {
         return act(step);
     }
     let sealed = match &record.subject {
-        Subject::Hsm { .. } => seal_token(o, record),
+        Subject::Hsm { .. } => pin::set(o, record, Access::Refused),
         Subject::Key { .. } => seal_key(o, record),
     };
     match sealed {
@@ -142,21 +143,6 @@ fn deleted(o: &Observed, record: &Record) -> Move {
     act(Step::told(write_record(o, next)?, place(o), "Sealed", note))
 }
 
-fn seal_token(o: &Observed, record: &Record) -> Move {
-    let Subject::Hsm { token: Some(token) } = &record.subject else {
-        return Ok(None);
-    };
-    match &o.material {
-        Material::Token(Some(facts)) if facts.serial != token.serial => Err(hold::missing(o)),
-        Material::Token(Some(facts)) if facts.access == Access::Refused => Ok(None),
-        Material::Token(Some(_)) => {
-            act(Step::quiet(Effect::SealToken(translate::token_ref(token))))
-        }
-        Material::Token(None) => Err(hold::missing(o)),
-        other => Err(hold::no_material_seen(o, other)),
-    }
-}
-
 fn seal_key(o: &Observed, record: &Record) -> Move {
     hold::hsm_seal_under_way(o)?;
     let Subject::Key {
@@ -190,7 +176,7 @@ pub fn settle(o: &Observed, held: &Held, record: &Record) -> Move {
 /// G6: a token whose record is *deleted* and that our PIN still opens is sealed anew; so is a key that a label alone seals.
 fn seal_again(o: &Observed, record: &Record) -> Move {
     match (&record.subject, &o.material) {
-        (Subject::Hsm { .. }, Material::Token(Some(_))) => seal_token(o, record),
+        (Subject::Hsm { .. }, Material::Token(Some(_))) => pin::set(o, record, Access::Refused),
         (Subject::Key { versions, .. }, Material::Objects(_)) if o.terms.seals_by_label() => {
             let token = translate::token_of_key(o)?;
             let objects = translate::objects(o, &token, record)?;
@@ -208,27 +194,23 @@ pub fn without_record(o: &Observed) -> Move {
                 && translate::had_material(object)
                 && !translate::is_final(o, object) =>
         {
-            from_status(o)
+            from_status(o, object)
         }
         Some(object) if object.meta.deleted.is_some() => proxy::let_go(o),
         _ => Ok(None),
     }
 }
 
-/// MaterialMissing: the proxy is made from the status, and the object lets go; the store may come back (SD-28).
-fn from_status(o: &Observed) -> Move {
+/// MaterialMissing: the proxy is made from the status, and the object lets go; the store may come back (SD-28). It waits while another uid's
+/// proxy, or the record that will have one, holds the name.
+fn from_status(o: &Observed, object: &Object) -> Move {
     match &o.proxy {
-        None => proxy::write_from_status(o),
-        Some(found)
-            if o.object
-                .as_ref()
-                .is_some_and(|object| found.is_of(&object.meta.uid)) =>
-        {
-            proxy::let_go(o)
-        }
+        Some(found) if found.is_of(&object.meta.uid) => proxy::let_go(o),
         Some(found) => Err(Hold {
             again: None,
-            ..hold::recovery_in_progress(found)
+            ..hold::by_its_proxy(o, found)
         }),
+        None if o.standing().is_some() => hold::reserved(o, object).map(|()| None),
+        None => proxy::write_from_status(o),
     }
 }

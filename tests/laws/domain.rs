@@ -847,8 +847,16 @@ fn purged_proxies() -> Vec<Option<ProxyCase>> {
 }
 
 fn purges(kind: Kind, give: &mut impl FnMut(Case)) {
-    // A terminating one is in the way of a purge no more than none.
+    // One that is on its way out matters only where it has something to wait for: it had material of its own.
     let stays = |object: &Option<ObjectCase>| object.is_none_or(|object| !object.terminating);
+    let leaves = ObjectCase {
+        whose: Whose::Other,
+        terminating: true,
+        finalizer: true,
+        shown: Shown::Equal,
+    };
+    let mut objects: Vec<_> = few_objects().into_iter().filter(stays).collect();
+    objects.push(Some(leaves));
     let mut wishes = Vec::new();
     for age in AGES {
         for request in REQUESTS {
@@ -863,7 +871,7 @@ fn purges(kind: Kind, give: &mut impl FnMut(Case)) {
     }
     for record in purged_records() {
         for (material, hsm) in purged_backends(kind) {
-            for object in few_objects().into_iter().filter(stays) {
+            for &object in &objects {
                 for proxy in purged_proxies() {
                     for &purge in &wishes {
                         give(Case {

@@ -7,7 +7,7 @@ use managed_hsm_operator::plan::observed::{
     Purge,
 };
 use managed_hsm_operator::plan::step::{At, Effect};
-use managed_hsm_operator::plan::{Plan, ids};
+use managed_hsm_operator::plan::{Plan, ids, plan};
 use managed_hsm_operator::softdelete::record::{Algorithm, Version};
 use managed_hsm_operator::softdelete::state::{self, LettingGo};
 use managed_hsm_operator::softdelete::{Dates, Kind, Record, RecordState, Subject, Uid, arbiter};
@@ -1339,12 +1339,7 @@ pub fn sets_the_pin_first(o: &Observed, plan: &Plan) -> Verdict {
         return Ok(());
     };
     let its = matches!(&record.subject, Subject::Hsm { token: Some(token) } if token.serial == facts.serial);
-    // One of another uid that terminates, and says that it had material too, is waited for.
-    let visited = o
-        .object
-        .as_ref()
-        .is_some_and(|object| object.meta.uid != record.origin.uid);
-    if !its || visited || in_doubt(o) || o.refused.is_some() {
+    if !its || in_doubt(o) || o.refused.is_some() {
         return Ok(());
     }
     let retained = |found: &&Proxy| found.is_of(&record.origin.uid) && found.status.phase.is_none();
@@ -1354,13 +1349,39 @@ pub fn sets_the_pin_first(o: &Observed, plan: &Plan) -> Verdict {
         (RecordState::Live, Access::Refused) => o.alive().is_some_and(|it| holds(&it)),
         _ => false,
     };
-    let rests = match effect(plan) {
-        None => true,
-        Some(effect) => effect.name().starts_with("Show"),
-    };
     check(
-        !(contradicts && rests),
+        !(contradicts && rests(plan)),
         "a token that its record contradicts is left",
+    )
+}
+
+/// Nothing is done, or only shown.
+fn rests(plan: &Plan) -> bool {
+    effect(plan).is_none_or(|effect| effect.name().starts_with("Show"))
+}
+
+/// An object of another uid that is on its way out holds no record up: what would be done without it is done beside it, or it goes first. Only a recovery waits for
+/// its end, since nothing can be made in its place.
+pub fn waits_for_no_visitor(o: &Observed, seen: &Plan) -> Verdict {
+    let recovering = o
+        .proxy
+        .as_ref()
+        .is_some_and(|found| found.status.phase == Some(api::Phase::Recovering));
+    let visits = |record: &Record| {
+        let visitor = o
+            .object
+            .as_ref()
+            .filter(|object| object.meta.deleted.is_some());
+        visitor.is_some_and(|object| object.meta.uid != record.origin.uid)
+    };
+    if recovering || !rests(seen) || !standing(o).is_some_and(visits) {
+        return Ok(());
+    }
+    let mut alone = o.clone();
+    alone.object = None;
+    check(
+        rests(&plan(&alone)),
+        "a record waits for an object that has no part in it",
     )
 }
 

@@ -39,6 +39,7 @@ pub const LAWS: &[(&str, Law)] = &[
     ),
     ("g6_keys", judge::waits_for_its_keys),
     ("g6_pin", judge::sets_the_pin_first),
+    ("visitors", judge::waits_for_no_visitor),
     ("wake", judge::wakes_in_time),
     ("settles", settles),
 ];
