@@ -151,7 +151,7 @@ async fn i6_a_key_whose_records_nobody_can_read_is_known_to_the_purge_of_its_hsm
 async fn an_hsm_is_not_forgotten_while_the_ledger_has_a_key_of_it() {
     for left in [false, true] {
         let house = House::new(RecordState::Live, RecordState::Live).await;
-        let long_ago = chrono::Utc::now() - chrono::Duration::days(2 * 365);
+        let long_ago = house.context.time.now() - chrono::Duration::days(2 * 365);
         let tombstone = Record {
             destroyed: Some(Destroyed {
                 at: long_ago,
