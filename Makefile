@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crashes torture lint bench crds manifests image image-check readme docs clean-cache
+.PHONY: help demo test whole torture lint bench crds manifests image image-check readme docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,8 @@ demo: ## the whole life of HSMs and keys, told with kubectl on a real control pl
 test: ## all tests, on a real control plane (about 12 minutes; the first time about 25)
 	@hack/test.sh
 
-crashes: ## the operator dies before and after each single effect of an HSM's life with two keys, in memory and in the embedded store (about 10 minutes; make test takes a sample)
-	@. hack/env.sh; controlplane/build.sh >/dev/null; CRASH_AT_EACH=1 cargo test --locked --features faults --test crashes
+whole: ## the long series whole, of which make test takes a sample: crashes, lost answers, races, rows, storm (about 40 minutes)
+	@. hack/env.sh; controlplane/build.sh >/dev/null; WHOLE=1 cargo test --locked --features faults --test crashes --test lost_answers --test namespaces --test purge_races --test sequences_on_the_plane --test storm
 
 torture: ## kills a process with -9 while it makes, seals and destroys keys (KILLS=500), on kryoptic and on SoftHSM, and counts what is lost (about 10 minutes; make test does 60 kills)
 	@. hack/env.sh; KILLS=$${KILLS:-500} cargo test --locked --test torture -- --nocapture --test-threads 1

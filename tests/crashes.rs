@@ -17,7 +17,7 @@ use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::stops::{Stops, When};
 use operator::Operator;
 use serde_json::Value;
-use testplane::{Options, Plane, borrow};
+use testplane::{Options, Plane, borrow, each};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A life that is about to be stopped once.
@@ -69,7 +69,13 @@ async fn undisturbed(plane: &Plane, key: Value, plot: Plot) -> Undisturbed {
 const AT_A_TIME: usize = 20;
 
 /// One life for each effect (or each so manieth) of these of its lineages, before and after it; the operator dies once all of them stand.
-async fn crash_everywhere(house: &House, key: Value, plot: Plot, lineages: &[usize], each: usize) {
+async fn crash_everywhere(
+    house: &House,
+    key: Value,
+    plot: Plot,
+    lineages: &[usize],
+    one_in: usize,
+) {
     let plane = borrow(Options::default()).await;
     let calm = undisturbed(&plane, key.clone(), plot).await;
     let wanted = |(whose, ..): &&(usize, usize, &str)| lineages.contains(whose);
@@ -77,7 +83,7 @@ async fn crash_everywhere(house: &House, key: Value, plot: Plot, lineages: &[usi
         .effects
         .iter()
         .filter(wanted)
-        .step_by(each)
+        .step_by(one_in)
         .copied()
         .collect();
     let (mut lived, mut stood) = (0, 0);
@@ -155,38 +161,30 @@ fn memory() -> House {
     House::Memory(MemoryBackend::with(rand::random(), 1000))
 }
 
-/// All of them take minutes: `make crashes`.
-fn sample(each: usize) -> usize {
-    match std::env::var_os("CRASH_AT_EACH") {
-        Some(_) => 1,
-        None => each,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_with_an_ec_key_ends_well_wherever_the_operator_dies() {
-    crash_everywhere(&memory(), lives::ec(), Plot::Back, &[0, 1], 1).await;
+    crash_everywhere(&memory(), lives::ec(), Plot::Back, &[0, 1], each(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_with_an_oct_key_ends_well_wherever_the_operator_dies() {
-    crash_everywhere(&memory(), lives::oct(), Plot::Back, &[1], 1).await;
+    crash_everywhere(&memory(), lives::oct(), Plot::Back, &[1], each(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hsm_with_two_keys_is_deleted_recovered_and_purged_wherever_the_operator_dies() {
-    let (house, each) = (memory(), sample(4));
-    crash_everywhere(&house, lives::ec(), Plot::End, &[0, 1, 2], each).await;
+    let (house, one_in) = (memory(), each(8));
+    crash_everywhere(&house, lives::ec(), Plot::End, &[0, 1, 2], one_in).await;
     house.assert_empty();
 }
 
 #[cfg(feature = "embedded")]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hsm_with_two_keys_in_the_embedded_store_ends_the_same_wherever_its_process_is_killed() {
-    let (house, each) = (
+    let (house, one_in) = (
         House::Embedded(tempfile::tempdir().expect("a folder")),
-        sample(13),
+        each(23),
     );
-    crash_everywhere(&house, lives::ec(), Plot::End, &[0, 1, 2], each).await;
+    crash_everywhere(&house, lives::ec(), Plot::End, &[0, 1, 2], one_in).await;
     house.assert_empty();
 }

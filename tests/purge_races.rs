@@ -13,7 +13,7 @@ use managed_hsm_operator::plan::Lineage;
 use managed_hsm_operator::softdelete::Kind;
 use operator::{Build, Operator, condition};
 use serde_json::{Value, json};
-use testplane::{Options, Plane, borrow, eventually};
+use testplane::{Options, Plane, borrow, each, eventually};
 use tokio::task::JoinSet;
 use user::{PATIENCE, User, is, material, uid};
 
@@ -164,8 +164,10 @@ async fn sd20_of_a_purge_and_a_recover_made_in_the_same_instant_exactly_one_wins
     let (backend, stops) = (MemoryBackend::new(), Stops::default());
     let _operator = operator(&plane, &backend, Duration::days(1), &stops).await;
     let user = with_hsm(&plane, "races").await;
+    // In `make whole` 200.
+    let pairs = 200 / each(5);
     let mut won = Vec::new();
-    for keys in deleted_keys(&user, 200, 90).await.chunks(40) {
+    for keys in deleted_keys(&user, pairs, 90).await.chunks(40) {
         let both = keys.iter().enumerate().map(async |(place, key)| {
             match place % 4 {
                 0 => _ = tokio::join!(key.ask_purge(&user), key.ask_back(&user)),
@@ -190,7 +192,7 @@ async fn sd20_of_a_purge_and_a_recover_made_in_the_same_instant_exactly_one_wins
     }
     let recovered = won.iter().filter(|won| **won == Won::Recover).count();
     eprintln!("recovered {recovered}, purged {}", won.len() - recovered);
-    assert_eq!(won.len(), 200);
+    assert_eq!(won.len(), pairs);
 }
 
 #[tokio::test(flavor = "multi_thread")]

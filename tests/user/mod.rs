@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::operator::condition;
 
 /// As long as anything may take that stands still while others do.
-pub const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Clone)]
 pub struct User {

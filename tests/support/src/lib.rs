@@ -19,6 +19,7 @@ mod plane;
 mod pool;
 mod ports;
 mod reaper;
+mod sample;
 mod server;
 mod wait;
 
@@ -27,6 +28,7 @@ pub use kubectl::Output;
 pub use options::{Controllers, Options};
 pub use plane::{EtcdCopy, Plane};
 pub use pool::{AT_ONCE, Borrowed, borrow, shared};
+pub use sample::each;
 pub use server::Server;
 pub use wait::{eventually, eventually_blocking};
 
