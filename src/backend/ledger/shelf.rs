@@ -140,6 +140,17 @@ impl Pile {
         self.generation == generation && self.highest.len() == 1 && self.highest.contains(bytes)
     }
 
+    fn note(self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut highest = self.highest.into_iter();
+        match (highest.next(), highest.next()) {
+            (None, _) => Ok(None),
+            (Some(bytes), None) => Ok(Some(bytes)),
+            (Some(_), Some(_)) => Err(BackendError::Unavailable(format!(
+                "the ledger's token holds different notes under {name}; remove the wrong one with the module's own tool"
+            ))),
+        }
+    }
+
     fn stored(&self, id: &str) -> Vec<Stored> {
         let one = |bytes: &Vec<u8>| Stored {
             id: id.to_owned(),
@@ -190,11 +201,12 @@ impl<S: Shelf> ShelfLedger<S> {
         follows: impl FnOnce(u64) -> bool,
     ) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.pile(name)?;
-        if before.is(generation, bytes) {
+        let before = self.shelf.items(Some(name))?;
+        let standing = Pile::of(before.clone());
+        if standing.is(generation, bytes) {
             return Ok(());
         }
-        if generation == 0 || !follows(before.generation) {
+        if generation == 0 || !follows(standing.generation) {
             return Err(BackendError::Superseded);
         }
         let digest = digest(bytes);
@@ -210,15 +222,17 @@ impl<S: Shelf> ShelfLedger<S> {
             let value = &bytes[from..bytes.len().min(from + MOST)];
             self.shelf.add(name, &mark.label(), value)?;
         }
-        // What was there before is what it follows, whatever that says.
-        let before: Vec<_> = before.handles.into_iter().chain(before.others).collect();
-        let mut since = self.shelf.items(Some(name))?;
-        since.retain(|item| !before.contains(&item.handle));
+        // What was there before is what it follows, whatever that says. By all that it is: a module may give a removed object's handle to another one.
+        let now = self.shelf.items(Some(name))?;
+        let (old, since) = now
+            .into_iter()
+            .partition::<Vec<_>, _>(|item| before.contains(item));
         let since = Pile::of(since);
         if !since.is(generation, bytes) {
             return Err(BackendError::Superseded);
         }
-        for handle in before.into_iter().chain(since.others) {
+        let old = old.into_iter().map(|item| item.handle);
+        for handle in old.chain(since.others) {
             // It is written; what cannot be removed now is removed after the next one.
             if let Err(error) = removed(self.shelf.remove(handle)) {
                 tracing::warn!(name, %error, "a record that was followed by another stays until the next write");
@@ -243,14 +257,7 @@ impl<S: Shelf> ShelfLedger<S> {
 
     /// What is remembered under a name beside the records. Where it disagrees nothing is.
     pub fn noted(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let mut highest = self.pile(name)?.highest.into_iter();
-        match (highest.next(), highest.next()) {
-            (None, _) => Ok(None),
-            (Some(bytes), None) => Ok(Some(bytes)),
-            (Some(_), Some(_)) => Err(BackendError::Unavailable(format!(
-                "the ledger's token holds different notes under {name}"
-            ))),
-        }
+        self.pile(name)?.note(name)
     }
 
     /// Remembers, instead of what was there before.
@@ -264,14 +271,14 @@ impl<S: Shelf> ShelfLedger<S> {
         self.drop_all(name, None)
     }
 
-    /// All notes whose name begins so: the rest of the name, and what is noted.
+    /// All notes whose name begins so: the rest of the name, and what is noted. None, where one of them disagrees.
     pub fn notes(&self, beginning: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let piles = self.piles(beginning)?.into_iter();
         let one = |(rest, pile): (String, Pile)| {
-            let mut highest = pile.highest.into_iter();
-            highest.next().map(|bytes| (rest, bytes))
+            let note = pile.note(&format!("{beginning}{rest}")).transpose()?;
+            Some(note.map(|bytes| (rest, bytes)))
         };
-        Ok(piles.filter_map(one).collect())
+        piles.filter_map(one).collect()
     }
 
     fn piles(&self, beginning: &str) -> Result<BTreeMap<String, Pile>> {

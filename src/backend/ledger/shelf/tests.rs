@@ -16,6 +16,8 @@ struct Inner {
     left: Option<usize>,
     /// What another operator adds right before our next change.
     meanwhile: Option<(String, u64, Vec<u8>)>,
+    /// He removes what stands there first, and his has its handle.
+    same_handle: bool,
 }
 
 impl Inner {
@@ -32,6 +34,10 @@ impl Inner {
 
     fn change(&mut self) -> Result<()> {
         if let Some((name, generation, bytes)) = self.meanwhile.take() {
+            if let (true, Some(handle)) = (self.same_handle, self.items.keys().next().copied()) {
+                self.items.clear();
+                self.made = handle - 1;
+            }
             self.insert(&name, &one_part(generation, &bytes), &bytes);
         }
         match &mut self.left {
@@ -241,4 +247,38 @@ fn the_revision_and_the_notes_are_no_records() {
     ledger.unnote("token/x").unwrap();
     assert_eq!(ledger.noted("token/x"), Ok(None));
     assert_eq!(count(table), 1);
+}
+
+#[test]
+fn g2_a_handle_that_another_operators_record_got_hides_it_from_nobody() {
+    let (table, ledger) = fresh();
+    ledger.write(&record(1, b"x")).unwrap();
+    {
+        let mut inner = table.inner.lock().unwrap();
+        inner.same_handle = true;
+        inner.meanwhile = Some(("record/a".to_owned(), 3, b"his".to_vec()));
+    }
+    assert_eq!(
+        ledger.write(&record(2, b"mine")),
+        Err(BackendError::Superseded)
+    );
+    assert_eq!(ledger.read("a"), Ok(vec![record(3, b"his")]));
+}
+
+#[test]
+fn notes_that_disagree_are_none_alone_and_in_a_list() {
+    let (table, ledger) = fresh();
+    ledger.note("owner/a", b"one").unwrap();
+    assert_eq!(
+        ledger.notes("owner/"),
+        Ok(vec![("a".to_owned(), b"one".to_vec())])
+    );
+    let label = one_part(1, b"two");
+    table
+        .inner
+        .lock()
+        .unwrap()
+        .insert("owner/a", &label, b"two");
+    assert!(ledger.noted("owner/a").is_err());
+    assert!(ledger.notes("owner/").is_err());
 }
