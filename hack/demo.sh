@@ -32,5 +32,9 @@ kubectl wait --for=condition=Established --timeout=60s -f crds/
 code=0
 hack/demo/story.sh || code=$?
 kubectl delete namespace demo --ignore-not-found --wait=false
+# While the policies stand, nobody deletes the definitions or the operator's namespace by accident.
+kubectl delete -f deploy/base/policies.yaml
+sleep 3 # the API server enforces a change a moment later
+kubectl delete -f deploy/base/access.yaml -f deploy/base/namespace.yaml --wait=false
 echo "The demo's CRDs are still there; with them away every trace is gone: kubectl delete -f crds/"
 exit $code

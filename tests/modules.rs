@@ -13,7 +13,7 @@ use std::process::Command;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
 use operator::{condition, get, gone, until};
-use process::{Process, SHORT_LEASE, log_of};
+use process::{Process, SHORT_LEASE, installed, log_of};
 use softhsm::Folder;
 use testplane::{Borrowed, Options, borrow, eventually};
 use user::{PATIENCE, material};
@@ -29,6 +29,7 @@ const KEYS: [(&str, &str); 3] = [
 /// An operator over a module, in a namespace of its own.
 struct Rack {
     plane: Borrowed,
+    account: PathBuf,
     ns: String,
     folder: Folder,
     module: PathBuf,
@@ -41,6 +42,7 @@ impl Rack {
     /// `tokens`: those that were provisioned for HSMs, in the words of the backends file.
     async fn new(ns: &str, module: &Path, without: &'static str, tokens: &str) -> Self {
         let plane = borrow(Options::default()).await;
+        let account = installed(&plane).await;
         let folder = Folder::default();
         let ns = plane.namespace(ns).await;
         let by = if without.is_empty() {
@@ -66,6 +68,7 @@ impl Rack {
         std::fs::write(folder.path().join("backends.yaml"), file).expect("written");
         Self {
             plane,
+            account,
             ns,
             folder,
             module: module.to_owned(),
@@ -78,7 +81,12 @@ impl Rack {
     fn start(&mut self) {
         drop(self.process.take());
         let file = self.folder.path().join("backends.yaml");
-        let mut flags = vec!["--backends", file.to_str().expect("text")];
+        let mut flags = vec![
+            "--backends",
+            file.to_str().expect("text"),
+            "--namespace",
+            managed_hsm_operator::manifests::NAMESPACE,
+        ];
         flags.extend(SHORT_LEASE);
         let configuration = self.folder.configuration();
         let variables: [(&str, &OsStr); 3] = [
@@ -89,7 +97,7 @@ impl Rack {
         // The folder's own PINs are the module's; the embedded one makes its own.
         let store = self.folder.path().join("store");
         std::fs::create_dir_all(&store).expect("a folder");
-        let process = Process::start_in(&self.plane, &store, &flags, &variables);
+        let process = Process::start_in(&self.account, &store, &flags, &variables);
         self.process = Some(process);
     }
 

@@ -21,9 +21,10 @@ use std::time::Duration;
 use actors::{Household, Owned, Weather};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use process::Process;
+use managed_hsm_operator::manifests::NAMESPACE;
+use process::{Process, installed};
 use rand::Rng;
-use testplane::{Options, Plane, borrow};
+use testplane::{Options, borrow};
 use tokio::task::JoinSet;
 use user::User;
 
@@ -36,7 +37,14 @@ fn one_in() -> u32 {
 }
 
 /// A day of three seconds: the shortest retention ends within the storm, the usual one does not.
-const FLAGS: [&str; 4] = ["--day-length", "3s", "--purge-rate", "1000000"];
+const FLAGS: [&str; 6] = [
+    "--day-length",
+    "3s",
+    "--purge-rate",
+    "1000000",
+    "--namespace",
+    NAMESPACE,
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -44,14 +52,14 @@ fn number(name: &str) -> Option<u64> {
 
 /// Kills it that often, each time after a few more of its effects, and starts it again.
 fn rage(
-    plane: &Plane,
+    account: &Path,
     store: &Path,
     kills: u32,
     weather: &Weather,
     free_lease: impl Fn(),
 ) -> Process {
     let mut chance = weather.chance("kills");
-    let mut process = Process::start(plane, store, &FLAGS);
+    let mut process = Process::start_in(account, store, &FLAGS, &[]);
     let mut idle = 0;
     for _ in 0..kills {
         if weather.is_over() {
@@ -66,7 +74,7 @@ fn rage(
         process.kill();
         // It is dead for certain, so that nobody has to wait for its Lease to run out.
         free_lease();
-        process = Process::start(plane, store, &FLAGS);
+        process = Process::start_in(account, store, &FLAGS, &[]);
     }
     assert!(
         idle * 4 <= kills,
@@ -119,18 +127,18 @@ async fn nothing_is_lost_in_a_storm_however_often_the_process_dies() {
         "STORM_SEED={seed} STORM_KILLS={kills}; the store and the log are in {} if it fails",
         store.display()
     );
-    let plane = Arc::new(borrow(Options::default()).await);
+    let plane = borrow(Options::default()).await;
     let client = plane.client().await;
     let weather = Weather {
         over: Arc::new(AtomicBool::new(false)),
         seed,
     };
     let _calm = Calm(Arc::clone(&weather.over));
-    let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
+    let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
     let (runtime, raging) = (tokio::runtime::Handle::current(), weather.clone());
-    let (sky, place) = (Arc::clone(&plane), store.clone());
+    let (account, place) = (installed(&plane).await, store.clone());
     let mut rage = tokio::task::spawn_blocking(move || {
-        rage(&sky, &place, kills, &raging, || {
+        rage(&account, &place, kills, &raging, || {
             // Killed before it led, it has none.
             let all = Default::default();
             _ = runtime.block_on(leases.delete("managed-hsm-operator", &all));

@@ -9,6 +9,7 @@ pub mod ledger;
 mod loading;
 pub mod observe;
 pub mod orphans;
+pub mod policies;
 pub mod queue;
 pub mod quota;
 mod refusals;
@@ -71,6 +72,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub waker: Waker,
     pub teller: tell::Teller,
+    policies: policies::Policies,
     /// Held while a requested purge passes the point of no return.
     purge_slot: tokio::sync::Mutex<()>,
     pub etcd: etcd::Etcd,
@@ -304,6 +306,8 @@ pub struct Parts {
     pub writer: kube::Client,
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
     pub quotas: BTreeMap<String, quota::Quota>,
+    /// Whether the admission policies stand as they should.
+    pub policies: policies::Compare,
     pub pool: Pool,
     pub time: Arc<Timekeeper>,
     pub settings: Settings,

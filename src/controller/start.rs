@@ -86,6 +86,7 @@ async fn begin(
         cluster: Cluster::new(parts.client.clone(), caches).with_writer(parts.writer),
         backends: parts.backends,
         quotas: parts.quotas,
+        policies: super::policies::Policies::new(parts.policies),
         pool: parts.pool,
         index: Index::default(),
         time: parts.time,

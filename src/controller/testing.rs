@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::Client;
 
 use super::cluster::Cluster;
-use super::{Context, etcd, index, loading, queue, refusals, tell};
+use super::{Context, etcd, index, loading, policies, queue, refusals, tell};
 use crate::backend::HsmBackend;
 use crate::backend::memory::MemoryBackend;
 use crate::backend::pool::Pool;
@@ -16,6 +16,7 @@ use crate::plan::observed::{Material, Observed, PurgeLook, Terms};
 use crate::plan::{Lineage, Settings};
 use crate::softdelete::Kind;
 use crate::softdelete::examples::at;
+use crate::softdelete::permission::Policies;
 
 /// The caches are empty, the backend is `default`.
 pub fn context(client: Client, backend: &MemoryBackend) -> Context {
@@ -26,6 +27,9 @@ pub fn context(client: Client, backend: &MemoryBackend) -> Context {
         cluster: Cluster::new(client.clone(), HashMap::new()),
         backends: BTreeMap::from([("default".to_owned(), module)]),
         quotas: BTreeMap::new(),
+        policies: policies::Policies::new(Arc::new(|_, _| {
+            Ok(chrono::DateTime::<chrono::Utc>::MIN_UTC)
+        })),
         pool: Pool::new(1).expect("a thread"),
         index: index::Index::default(),
         time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
@@ -75,6 +79,7 @@ pub fn seen(kind: Kind) -> Observed {
         keys: Vec::new(),
         ended: BTreeMap::new(),
         terms: Terms::FREE,
+        policies: Policies::Since(chrono::DateTime::<chrono::Utc>::MIN_UTC),
         purging: PurgeLook::default(),
         refused: None,
     }

@@ -1,5 +1,8 @@
 //! Who the operator is, and what it may do: every verb here is one that it calls, and no other. A test runs it as this account and compares.
 
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -81,6 +84,14 @@ fn in_the_cluster() -> Vec<PolicyRule> {
             resource_names: Some(definitions),
             ..allow([of::<CustomResourceDefinition>()], &["get"])
         },
+        // Who asks is believed only while they stand.
+        allow(
+            [
+                of::<ValidatingAdmissionPolicy>(),
+                of::<ValidatingAdmissionPolicyBinding>(),
+            ],
+            &["list"],
+        ),
         // Beside the object; about a cluster-wide one in the namespace `default`.
         allow([of::<Event>()], &["create", "patch"]),
     ]

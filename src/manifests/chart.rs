@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::template::{all_found, escaped, template};
 use super::values::{self, BACKENDS_FILE, Value};
-use super::{Error, GENERATED, NAME, Object, definitions, objects, within};
+use super::{Error, GENERATED, NAME, Object, admission, definitions, objects, within};
 
 /// Stands for the release's namespace until the text is written.
 const NAMESPACE_MARK: &str = "NAMESPACEMARK";
@@ -18,6 +18,11 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     let mut templates: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for object in &objects {
         let text = template(object, &values)?;
+        templates.entry(object.subject).or_default().push(text);
+    }
+    for object in &admission::undeletable(NAMESPACE_MARK)? {
+        let text = template(object, &values)?;
+        let text = format!("{{{{- if .Values.undeletable }}}}\n{text}{{{{- end }}}}\n");
         templates.entry(object.subject).or_default().push(text);
     }
     let file = backends_file()?;
@@ -31,9 +36,7 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     let mut files: Vec<_> = templates
         .into_iter()
         .map(|(subject, texts)| {
-            let text = texts
-                .join("---\n")
-                .replace(NAMESPACE_MARK, "{{ .Release.Namespace | quote }}");
+            let text = in_its_namespace(&texts.join("---\n"));
             (
                 format!("templates/{subject}.yaml"),
                 format!("{GENERATED}{text}"),
@@ -48,6 +51,16 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     files.push(("Chart.yaml".to_owned(), chart_yaml()));
     let inside = |(path, text): (String, String)| (format!("charts/{NAME}/{path}"), text);
     Ok(files.into_iter().map(inside).collect())
+}
+
+/// As a scalar of its own it is quoted; inside of CEL it is a word.
+fn in_its_namespace(text: &str) -> String {
+    let whole = format!(": {NAMESPACE_MARK}");
+    let lines = text.lines().map(|line| match line.strip_suffix(&whole) {
+        Some(key) => format!("{key}: {{{{ .Release.Namespace | quote }}}}\n"),
+        None => line.replace(NAMESPACE_MARK, "{{ .Release.Namespace }}") + "\n",
+    });
+    lines.collect()
 }
 
 /// Only a chart has it: where backends are chosen.

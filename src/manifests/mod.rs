@@ -2,6 +2,7 @@
 //! are written from them (`make manifests`), with values in the place of what an installation may choose.
 
 mod access;
+mod admission;
 mod chart;
 mod deploy;
 mod flags;
@@ -16,6 +17,8 @@ use serde::Serialize;
 use serde_yaml_ng::Value as Yaml;
 
 use crate::api;
+
+pub use admission::installation;
 
 /// The operator's name: of its objects, its ServiceAccount, its Lease and its executable. There is one in a cluster.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
@@ -73,6 +76,8 @@ impl Object {
 pub fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
     let mut objects = access::objects(namespace)?;
     objects.extend(workload::objects(namespace)?);
+    // Last: where all are deleted in their order, what they guard is refused while they still stand.
+    objects.extend(admission::objects(namespace)?);
     Ok(objects)
 }
 

@@ -192,6 +192,7 @@ fn store(objects: &[Object]) -> Result<Vec<Value>, Error> {
             schema: json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}),
             places: vec![
                 variable("pin-secret", "{{ .Values.pinSecret | quote }}".into())?,
+                pins_are_guarded(objects)?,
                 Place { object: format!("Role/{NAME}"), path: "/rules/3/resourceNames/0".into(), how: How::Scalar("{{ .Values.pinSecret | quote }}".into()) },
             ],
         },
@@ -210,6 +211,20 @@ fn store(objects: &[Object]) -> Result<Vec<Value>, Error> {
             places: vec![claim("/spec/storageClassName", How::Lines(with("storage.className", "storageClassName")))],
         },
     ])
+}
+
+/// The policy's CEL with the Secret's name in it.
+fn pins_are_guarded(objects: &[Object]) -> Result<Place, Error> {
+    let guard = |how| Place {
+        object: "ValidatingAdmissionPolicy/store.managedhsm.dev".into(),
+        path: "/spec/matchConditions/0/expression".into(),
+        how,
+    };
+    let cel = at(objects, &guard(How::Tree))?;
+    let cel = cel.as_str().unwrap_or_default();
+    let cel = cel.replace(PIN_SECRET, "{{ .Values.pinSecret }}");
+    // CEL of ours has neither a double quote nor a backslash there.
+    Ok(guard(How::Scalar(format!("\"{cel}\""))))
 }
 
 fn pod(objects: &[Object]) -> Result<Vec<Value>, Error> {

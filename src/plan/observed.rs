@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::hold;
 use crate::api;
 use crate::backend::{Assurance, ObjectFacts, TokenFacts};
-use crate::softdelete::permission::Missing;
+use crate::softdelete::permission::{Missing, Policies};
 use crate::softdelete::{Kind, Origin, Record, RecordId, RecordState, Uid};
 
 /// One name of one kind in one namespace: all that ever stood under it, live or deleted.
@@ -67,6 +67,8 @@ pub struct Observed {
     pub ended: BTreeMap<RecordId, DateTime<Utc>>,
     /// The backend as whoever wants to be in it finds it.
     pub terms: Terms,
+    /// The policies that make `requestedBy` and `acceptNamespaceUid` true.
+    pub policies: Policies,
     /// What only a purge asks for.
     pub purging: PurgeLook,
     /// What the cluster or the backend answered to this pass's last step, if it refused it.
@@ -233,8 +235,6 @@ pub struct PurgeLook {
     pub looked: bool,
     /// One of our six definitions that is not there, or not to stay.
     pub definitions: Option<Missing>,
-    /// The policies that make `requestedBy` true, where they are not in place.
-    pub policies: Option<Missing>,
     /// When etcd was last found to have been put back: what was asked before it must be asked again.
     pub put_back: Option<DateTime<Utc>>,
     /// When the last purges on request were done; those that are under way count too. None: a ledger could not be read since the start, so nobody knows.

@@ -102,9 +102,7 @@ fn facts(o: &Observed, recover: &Recover) -> Result<RecoverFacts, Hold> {
         proxy: proxy_now(found, recover),
         standing: standing(o, &uid, found, record)?,
         hsm: hold::hsm_now(o),
-        namespace: found.map_or(Ok(()), |found| {
-            hold::namespace(o, found, recover.spec.accept_namespace_uid.as_deref())
-        }),
+        namespace: found.map_or(Ok(()), |found| hold::namespace(o, found, Some(recover))),
         backend: refused_create(o).map_or(Ok(()), Err),
         uid,
     })
@@ -319,8 +317,7 @@ fn namespace_accepted(o: &Observed, found: &Proxy) -> Result<(), Hold> {
         .recovers
         .iter()
         .find(|recover| Some(recover.meta.uid.as_str()) == by);
-    let accepted = recover.and_then(|recover| recover.spec.accept_namespace_uid.as_deref());
-    hold::namespace(o, found, accepted).map_err(hold::later)
+    hold::namespace(o, found, recover).map_err(hold::later)
 }
 
 /// Step 3.

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::Api;
+use kube::api::PostParams;
 use tokio::sync::mpsc;
 
 use super::{Shared, backends, pins, socket};
+use crate::admission::policies;
 use crate::backend::pkcs11::{PinPaths, PinStore};
 use crate::backend::pool::Pool;
 use crate::config::Config;
 use crate::controller::ledger::{Asked, Wishes};
 use crate::controller::{self, Parts, queue};
+use crate::manifests;
 use crate::plan;
 use crate::softdelete::Uid;
 
@@ -93,6 +98,9 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         .await
         .map_err(controller::Failure::from)?
         .ok_or(Failure::NoClusterId)?;
+    let user = user(client).await.map_err(controller::Failure::from)?;
+    let pins_secret = pin_secret.as_deref().unwrap_or(manifests::PIN_SECRET);
+    let installation = manifests::installation(user, namespace, *undeletable, pins_secret);
     let pins: Arc<dyn PinStore> = match pin_secret {
         Some(name) => Arc::new(pins::InSecret::new(client.clone(), namespace, name)),
         None => Arc::new(PinPaths::in_folder(pin_dir)),
@@ -112,6 +120,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         writer: shared.clients.without_retries.clone(),
         backends: opened,
         quotas: backends::quotas(backends),
+        policies: Arc::new(move |found, bound| policies::standing(&installation, found, bound)),
         pool: Pool::new(threads()).map_err(Failure::Threads)?,
         time: Arc::clone(&shared.time),
         settings,
@@ -123,6 +132,16 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         instance: shared.identity.clone(),
         wishes,
     })
+}
+
+/// As whom the API server sees us.
+async fn user(client: &kube::Client) -> kube::Result<String> {
+    let whoami: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = whoami
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = answer.status.and_then(|status| status.user_info);
+    Ok(user.and_then(|user| user.username).unwrap_or_default())
 }
 
 /// A module works on the processor; more threads than twice its cores only wait for each other.

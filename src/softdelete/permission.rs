@@ -1,5 +1,7 @@
 //! Which permission is asked for which act, always in the same way.
 
+use chrono::{DateTime, Duration, Utc};
+
 use super::{Kind, Refusal, Unless};
 
 /// One question to RBAC. The group is always ours.
@@ -151,15 +153,69 @@ pub fn operators_alone(
 pub struct Missing {
     /// Which policy or definition.
     pub what: String,
+    pub lack: Lack,
+}
+
+/// How it is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lack {
+    Absent,
     /// It is there, but not for long enough.
-    pub settling: bool,
+    Settling,
+    /// It is there, but was not when this was asked: that cannot be believed any more.
+    CameLater,
+}
+
+/// How long policies must have stood before what they let through is believed: the API server enforces a change on a tick of about a second.
+const SETTLED: Duration = Duration::seconds(5);
+
+/// The policies as a look found them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Policies {
+    /// This one is not there, or another one than it should be.
+    Missing(String),
+    /// All are, since then.
+    Since(DateTime<Utc>),
+}
+
+impl Policies {
+    /// What keeps a decision from being made by what they let through before.
+    pub fn missing(&self, now: DateTime<Utc>) -> Option<Missing> {
+        match self {
+            Self::Missing(what) => Some(lack(what, Lack::Absent)),
+            Self::Since(since) if now < settled(*since) => Some(lack(ALL_POLICIES, Lack::Settling)),
+            Self::Since(_) => None,
+        }
+    }
+
+    /// What keeps from believing who asked for something at that time.
+    pub fn missing_for(&self, asked: DateTime<Utc>) -> Option<Missing> {
+        match self {
+            Self::Missing(what) => Some(lack(what, Lack::Absent)),
+            Self::Since(since) if asked < settled(*since) => {
+                Some(lack(ALL_POLICIES, Lack::CameLater))
+            }
+            Self::Since(_) => None,
+        }
+    }
+}
+
+const ALL_POLICIES: &str = "policies' last change";
+
+fn settled(since: DateTime<Utc>) -> DateTime<Utc> {
+    since.checked_add_signed(SETTLED).unwrap_or(since)
+}
+
+fn lack(what: &str, lack: Lack) -> Missing {
+    let what = what.to_owned();
+    Missing { what, lack }
 }
 
 /// Whether who asked can be believed: only while the policies have been in place for some seconds (SD-23).
 pub fn policies_in_place(missing: Option<&Missing>) -> Result<(), Refusal> {
     let refusal = |missing: &Missing| Refusal::PoliciesMissing {
         missing: missing.what.clone(),
-        settling: missing.settling,
+        lack: missing.lack,
     };
     missing.map_or(Ok(()), |missing| Err(refusal(missing)))
 }
@@ -286,7 +342,7 @@ mod tests {
     fn sd23_policies_that_came_only_now_are_waited_for() {
         let missing = Missing {
             what: "requester".into(),
-            settling: true,
+            lack: Lack::Settling,
         };
         let refusal = policies_in_place(Some(&missing)).unwrap_err();
         assert_eq!(
@@ -294,5 +350,20 @@ mod tests {
             (Reason::PoliciesMissing, false)
         );
         assert_eq!(policies_in_place(None), Ok(()));
+    }
+
+    #[test]
+    fn sd23_what_was_asked_before_the_policies_stood_is_never_believed() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap();
+        let stand = Policies::Since(at(0));
+        let lack = |missing: Option<Missing>| missing.map(|missing| missing.lack);
+        assert_eq!(lack(stand.missing(at(4))), Some(Lack::Settling));
+        assert_eq!(stand.missing(at(5)), None);
+        // However much later it is looked at.
+        assert_eq!(lack(stand.missing_for(at(4))), Some(Lack::CameLater));
+        assert_eq!(stand.missing_for(at(5)), None);
+        let gone = Policies::Missing("it".into());
+        assert_eq!(lack(gone.missing(at(100))), Some(Lack::Absent));
+        assert_eq!(lack(gone.missing_for(at(100))), Some(Lack::Absent));
     }
 }

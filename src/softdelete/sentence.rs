@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::permission::Lack;
 use super::{Kind, Origin, Reason, Uid};
 
 /// What protects something from a purge on request (SD-14).
@@ -90,8 +91,7 @@ pub enum Refusal {
     /// `record`: its id; `why`: a few words.
     RecordDisagrees { record: String, why: String },
     ForeignMaterial { cluster: Uid },
-    /// `settling`: they are there, but not long enough to be believed.
-    PoliciesMissing { missing: String, settling: bool },
+    PoliciesMissing { missing: String, lack: Lack },
     ClockNotTrusted,
     EndpointNameTaken { service: String },
 }
@@ -152,12 +152,8 @@ impl Refusal {
     /// Whether it is shown as `Stalled`: by its reason, unless the facts say that it passes by itself.
     pub const fn stalls(&self) -> bool {
         match self {
-            Self::HsmDeleted {
-                recovering: passes, ..
-            }
-            | Self::PoliciesMissing {
-                settling: passes, ..
-            } => !*passes,
+            Self::HsmDeleted { recovering, .. } => !*recovering,
+            Self::PoliciesMissing { lack, .. } => !matches!(lack, Lack::Settling),
             _ => self.reason().stalls(),
         }
     }
@@ -283,10 +279,13 @@ impl Refusal {
             Self::ForeignMaterial { cluster } => (
                 format!("this material belongs to the cluster {cluster}"),
                 format!("leave it to that cluster, or let an administrator take it over with --adopt-cluster-id {cluster}")),
-            Self::PoliciesMissing { missing, settling: true } => (
+            Self::PoliciesMissing { missing, lack: Lack::CameLater } => (
+                format!("this was asked before the {missing}, and nothing is destroyed or handed out on what they did not see"),
+                "delete it and create it again".into()),
+            Self::PoliciesMissing { missing, lack: Lack::Settling } => (
                 format!("the {missing} came into place only now, and nothing is destroyed or handed out on what it may not have seen"),
                 "wait some seconds, and this goes on by itself".into()),
-            Self::PoliciesMissing { missing, settling: false } => (
+            Self::PoliciesMissing { missing, lack: Lack::Absent } => (
                 format!("the {missing} is not in place, and nothing is destroyed or handed out without it"),
                 "let an administrator install the operator's definitions and policies again, and this goes on by itself".into()),
             Self::ClockNotTrusted => (

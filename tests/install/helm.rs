@@ -73,7 +73,8 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
     plane.kubectl(&["apply", "-f", "-"], hsm).await.ok();
 
     let installed = standing(&plane).await;
-    assert_eq!(installed.len(), 16, "{:?}", installed.keys());
+    // Of them 12 policies with their bindings.
+    assert_eq!(installed.len(), 16 + 24, "{:?}", installed.keys());
     run(&plane, &["upgrade", RELEASE, CHART]);
     assert_eq!(standing(&plane).await, installed);
 
@@ -91,10 +92,12 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
             "CustomResourceDefinition",
             "Namespace",
             "PersistentVolumeClaim",
-            "Secret"
+            "Secret",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
         ]
     );
-    assert_eq!(left.len(), 9, "{:?}", left.keys());
+    assert_eq!(left.len(), 9 + 24, "{:?}", left.keys());
     same(&left, &installed);
     let get = ["get", "managedhsm", "safe", "-n", "default"];
     plane.kubectl(&get, "").await.ok();

@@ -94,7 +94,7 @@ pub fn file(path: &str) -> String {
 
 /// Each of our objects as it stands on the server, in full. (Not its resourceVersion: the server moves a claim's at the first apply that changes nothing.)
 pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
-    let kinds = "crd,ns,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets";
+    let kinds = "crd,ns,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets,validatingadmissionpolicies,validatingadmissionpolicybindings";
     let all = plane
         .kubectl(&["get", kinds, "-n", NAMESPACE, "-o", "json"], "")
         .await
@@ -108,6 +108,7 @@ pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
             .to_owned();
         if name.starts_with("managed-hsm-operator") || name.ends_with("managedhsm.dev") {
             object["metadata"]["resourceVersion"] = Value::Null;
+            object["status"] = Value::Null;
             let kind = object["kind"].as_str().expect("a kind");
             standing.insert(format!("{kind}/{name}"), object);
         }

@@ -275,7 +275,9 @@ async fn the_operator_needs_the_rights_of_its_account_and_no_other() {
         .filter(|(status, _)| !too_late(status))
         .collect();
     assert!(refused.is_empty(), "refused: {refused:#?}");
-    let (used, rights) = (used(&requests), rights(&installed.objects));
+    let (mut used, rights) = (used(&requests), rights(&installed.objects));
+    // Who one is may be asked by everybody (`system:basic-user`).
+    used.remove(&("create".to_owned(), "selfsubjectreviews".to_owned()));
     assert_eq!(
         used.difference(&rights).collect::<Vec<_>>(),
         Vec::<&Right>::new(),
@@ -316,6 +318,15 @@ async fn the_pins_are_made_once_in_an_immutable_secret_and_their_loss_is_told() 
     );
     assert!(process.stop().success());
 
+    // Nobody deletes it by mistake.
+    let mistake = ["delete", "secret", PIN_SECRET, "-n", NAMESPACE];
+    let refused = installed.plane.kubectl(&mistake, "").await.stderr;
+    assert!(refused.contains("store.managedhsm.dev"), "{refused}");
+    let on_purpose = "managedhsm.dev/allow-delete=true";
+    let annotate = [
+        "annotate", "secret", PIN_SECRET, "-n", NAMESPACE, on_purpose,
+    ];
+    installed.plane.kubectl(&annotate, "").await.ok();
     // Gone: nothing is made in its place, and nothing is opened.
     let secrets: Api<Secret> = Api::namespaced(installed.plane.client().await, NAMESPACE);
     secrets

@@ -1,10 +1,14 @@
 //! What the real API server says of the objects.
 
+use managed_hsm_operator::controller::cluster::Watched;
+use managed_hsm_operator::manifests::STORE;
+use managed_hsm_operator::softdelete::Kind;
 use serde_json::{Value, json};
-use testplane::{Options, Plane, borrow};
+use testplane::{Options, Plane, borrow, eventually};
 
 use crate::NAMESPACE;
 use crate::rendered::{Objects, file, objects, one, standing};
+use crate::user::{PATIENCE, User};
 use crate::values::with_everything;
 
 /// As a person installs it, and looks at each warning.
@@ -14,6 +18,17 @@ async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
     let output = plane.kubectl(&arguments, yaml).await;
     assert_eq!(output.stderr, "", "{output:?}");
     output.ok();
+}
+
+async fn established(plane: &Plane) {
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ];
+    plane.kubectl(&wait, "").await.ok();
 }
 
 /// A pod of the Deployment's template, as its ReplicaSet would make it.
@@ -30,14 +45,7 @@ async fn every_object_is_taken_strictly_and_applying_it_again_changes_nothing() 
     let plane = borrow(Options::default().without_crds()).await;
     let yaml = file("deploy/install.yaml");
     apply(&plane, &yaml, &[]).await;
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    plane.kubectl(&wait, "").await.ok();
+    established(&plane).await;
     let before = standing(&plane).await;
     assert_eq!(before.len(), objects(&yaml).len(), "{:?}", before.keys());
     apply(&plane, &yaml, &[]).await;
@@ -85,4 +93,59 @@ async fn the_pod_is_admitted_where_only_restricted_ones_are() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_all_of_it_in_one_command_is_refused_for_what_holds_the_keys() {
+    let plane = borrow(Options::default().without_crds()).await;
+    let yaml = file("deploy/install.yaml");
+    apply(&plane, &yaml, &[]).await;
+    established(&plane).await;
+    let user = User::new(&plane.client().await, "tenant").await;
+    user.create(Watched::Object(Kind::Hsm), "safe", json!({"spec": {}}))
+        .await;
+    let probe = ["delete", "namespace", NAMESPACE, "--dry-run=server"];
+    eventually("the policies' start", PATIENCE, async || {
+        let answer = plane.kubectl(&probe, "").await;
+        let refused = answer.stderr.contains("ValidatingAdmissionPolicy");
+        refused.then_some(()).ok_or(answer.stderr)
+    })
+    .await;
+    let delete = ["delete", "--wait=false", "-f", "-"];
+    let answer = plane.kubectl(&delete, &yaml).await;
+    for (kind, name) in [
+        ("customresourcedefinitions", "managedhsms.managedhsm.dev"),
+        ("customresourcedefinitions", "deletedhsmkeys.managedhsm.dev"),
+        ("namespaces", NAMESPACE),
+        ("persistentvolumeclaims", STORE),
+    ] {
+        let refused = format!("{kind} \"{name}\" is forbidden");
+        let refused = refused.replace(
+            "customresourcedefinitions",
+            "customresourcedefinitions.apiextensions.k8s.io",
+        );
+        assert!(
+            answer.stderr.contains(&refused),
+            "{refused}: {}",
+            answer.stderr
+        );
+    }
+    assert!(
+        answer.stderr.contains("managedhsm.dev/allow-delete"),
+        "{}",
+        answer.stderr
+    );
+    let stands = user.api(Watched::Object(Kind::Hsm)).get("safe").await;
+    let stands = stands.expect("it stands").metadata;
+    assert_eq!(stands.deletion_timestamp, None);
+    let claim = [
+        "get",
+        "persistentvolumeclaims",
+        STORE,
+        "-n",
+        NAMESPACE,
+        "-o",
+        "jsonpath={.metadata.deletionTimestamp}",
+    ];
+    assert_eq!(plane.kubectl(&claim, "").await.ok(), "");
 }

@@ -17,7 +17,7 @@ use managed_hsm_operator::plan::observed::{
     ProxySpec, Purge, PurgeLook, Reading, Recover, Refused, Terms, Tried,
 };
 use managed_hsm_operator::plan::{Lineage, Settings};
-use managed_hsm_operator::softdelete::permission::Missing;
+use managed_hsm_operator::softdelete::permission::{Lack, Missing, Policies};
 use managed_hsm_operator::softdelete::record::{Algorithm, Destroyed, Pending, Version};
 use managed_hsm_operator::softdelete::retention::{self, DAY};
 use managed_hsm_operator::softdelete::{
@@ -922,6 +922,10 @@ impl Case {
             purges: self.purge_of().into_iter().collect(),
             purging: self.purging(),
             terms: Terms::FREE,
+            policies: match self.purge.hindrance {
+                Hindrance::Policies => Policies::Missing("it".into()),
+                _ => Policies::Since(chrono::DateTime::<chrono::Utc>::MIN_UTC),
+            },
             records: self.held().into_iter().collect(),
             ended: self.ended(),
             material: self.material_of(),
@@ -1183,7 +1187,7 @@ impl Case {
         let missing = |on: bool| {
             on.then(|| Missing {
                 what: "it".into(),
-                settling: false,
+                lack: Lack::Absent,
             })
         };
         let hindrance = self.purge.hindrance;
@@ -1193,7 +1197,6 @@ impl Case {
         PurgeLook {
             looked: true,
             definitions: missing(hindrance == Hindrance::Definitions),
-            policies: missing(hindrance == Hindrance::Policies),
             put_back: (hindrance == Hindrance::EtcdOld).then(now),
             purged_at: Some(Vec::new()),
             hsm_recovery: (hindrance == Hindrance::HsmRecovery && self.kind == Kind::Key)

@@ -8,7 +8,7 @@ use managed_hsm_operator::plan::observed::{
 };
 use managed_hsm_operator::plan::plan;
 use managed_hsm_operator::plan::step::Effect;
-use managed_hsm_operator::softdelete::permission::Missing;
+use managed_hsm_operator::softdelete::permission::{Lack, Missing, Policies};
 use managed_hsm_operator::softdelete::purge::BUCKET;
 use managed_hsm_operator::softdelete::{Kind, Record, RecordState, Subject};
 
@@ -87,7 +87,7 @@ fn key_of(o: &Observed) -> KeyOfHsm {
 fn missing() -> Missing {
     Missing {
         what: "a policy".into(),
-        settling: false,
+        lack: Lack::Absent,
     }
 }
 
@@ -257,7 +257,7 @@ const OF_A_REQUEST: [Doubt; 13] = [
         o.purging.put_back = Some(o.now);
     }),
     ("the policies are not in place", |o| {
-        o.purging.policies = Some(missing());
+        o.policies = Policies::Missing("a policy".into());
     }),
     ("the cluster is undeletable", |o| {
         o.settings.undeletable = true;

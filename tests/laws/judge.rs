@@ -288,7 +288,7 @@ fn is_asked(o: &Observed, record: &Record) -> bool {
     let keys_protected = o.keys.iter().any(|key| key.record.purge_protection);
     let asking = o.purges.iter().filter(|purge| counts(o, record, purge));
     asking.count() >= o.settings.quorum
-        && o.purging.policies.is_none()
+        && o.policies.missing(o.now).is_none()
         && o.purging.put_back.is_none()
         && o.settings.purge_rate > 0
         && !o.settings.undeletable

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use managed_hsm_operator::api::{Condition, ConditionStatus, conditions};
 use managed_hsm_operator::plan::step::Effect;
+use managed_hsm_operator::softdelete::permission::Lack;
 use managed_hsm_operator::softdelete::{
     Deleted, Kind, Origin, Protector, Reason, Refusal, Uid, Unless,
 };

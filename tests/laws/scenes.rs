@@ -9,7 +9,7 @@ use managed_hsm_operator::plan::observed::{
     Body, Material, Namespace, No, Object, Observed, Reading, Refused, Tried,
 };
 use managed_hsm_operator::plan::{Lineage, ids, plan};
-use managed_hsm_operator::softdelete::permission::Missing;
+use managed_hsm_operator::softdelete::permission::{Lack, Missing, Policies};
 use managed_hsm_operator::softdelete::{Kind, Reason, RecordId, RecordState};
 
 use super::reasons::{Place, Shown};
@@ -142,7 +142,7 @@ const HINDRANCES: &[Hindrance] = &[
     // The operator and what it finds.
     Sight(|seen| seen.clock_trusted = false),
     Sight(|seen| seen.purging.purged_at = Some(vec![seen.now; 10])),
-    Sight(|seen| seen.purging.policies = Some(missing())),
+    Sight(|seen| seen.policies = Policies::Missing("a policy".into())),
     Sight(|seen| seen.purging.definitions = Some(missing())),
     Sight(|seen| seen.purging.put_back = Some(seen.now)),
     Sight(|seen| seen.terms.allowed = false),
@@ -174,7 +174,7 @@ fn hsm_record() -> RecordId {
 fn missing() -> Missing {
     Missing {
         what: "definition".into(),
-        settling: false,
+        lack: Lack::Absent,
     }
 }
 

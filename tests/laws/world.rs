@@ -15,6 +15,7 @@ use managed_hsm_operator::plan::step::{At, Effect};
 use managed_hsm_operator::plan::{
     Lineage, Observed, Settings, ids, may_leave_something, plan, purge_on_the_mind,
 };
+use managed_hsm_operator::softdelete::permission::Policies;
 use managed_hsm_operator::softdelete::{
     Kind, Origin, Record, RecordId, RecordState, Subject, Uid, arbiter, names,
 };
@@ -192,6 +193,7 @@ impl World {
                 .collect(),
             purges: self.purges_of(lineage),
             terms: Terms::FREE,
+            policies: Policies::Since(chrono::DateTime::<chrono::Utc>::MIN_UTC),
             purging: PurgeLook {
                 contents: looked_at.and_then(|record| self.contents(record)),
                 purged_at: Some(Vec::new()),

@@ -15,7 +15,7 @@ use managed_hsm_operator::clock::{Clock, Limits, Timekeeper};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::controller::ledger::{Answer, Asked, Wish};
 use managed_hsm_operator::controller::quota::Quota;
-use managed_hsm_operator::controller::{self, Parts, queue};
+use managed_hsm_operator::controller::{self, Parts, policies, queue};
 use managed_hsm_operator::metrics::Metrics;
 use managed_hsm_operator::plan::Settings;
 use managed_hsm_operator::softdelete::Uid;
@@ -91,6 +91,8 @@ pub struct Build {
     /// By their names in an HSM's spec; `backend` is `default`.
     pub backends: BTreeMap<String, Arc<dyn HsmBackend>>,
     pub quotas: BTreeMap<String, Quota>,
+    /// Believed, where who asks is not what a test is about.
+    pub policies: policies::Compare,
     pub threads: usize,
     pub queue: queue::Settings,
     pub settings: Settings,
@@ -124,6 +126,7 @@ impl Build {
             )]),
             backend,
             quotas: BTreeMap::new(),
+            policies: Arc::new(|_, _| Ok(chrono::DateTime::<chrono::Utc>::MIN_UTC)),
             threads: 2,
             clock_compared: true,
             queue: queue::Settings::default(),
@@ -164,6 +167,7 @@ impl Build {
             settings: self.settings,
             backends: self.backends,
             quotas: self.quotas,
+            policies: self.policies,
             metrics: Arc::clone(&metrics),
             queue: self.queue,
             instance: "test".into(),

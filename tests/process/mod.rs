@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use managed_hsm_operator::manifests::{NAME, NAMESPACE};
 use rustix::process::{Pid, Signal, kill_process};
 use testplane::Plane;
 
@@ -22,6 +23,18 @@ pub const SHORT_LEASE: [&str; 6] = [
     "--lease-retry",
     "200ms",
 ];
+
+/// What `deploy/` installs, but for the definitions and the pod; the kubeconfig is the account's. From now on who asks is believed.
+pub async fn installed(plane: &Plane) -> PathBuf {
+    for file in ["namespace", "access", "policies"] {
+        let path = testplane::project_dir().join(format!("deploy/base/{file}.yaml"));
+        let path = path.display().to_string();
+        let apply = ["apply", "--server-side", "-f", &path];
+        plane.kubectl(&apply, "").await.ok();
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    plane.kubeconfig_of_service_account(NAMESPACE, NAME).await
+}
 
 /// The operator's process; killed when it is dropped.
 pub struct Process {
@@ -44,19 +57,19 @@ pub fn log_of(store: &Path) -> PathBuf {
 impl Process {
     /// Over the store in that folder, with these flags besides.
     pub fn start(plane: &Plane, store: &Path, flags: &[&str]) -> Self {
-        Self::start_in(plane, store, flags, &[])
+        Self::start_in(&plane.kubeconfig(), store, flags, &[])
     }
 
-    /// The same, with variables in its environment.
+    /// As whom that kubeconfig names, with variables in its environment; its PINs are beside the store.
     pub fn start_in(
-        plane: &Plane,
+        kubeconfig: &Path,
         store: &Path,
         flags: &[&str],
         variables: &[(&str, &OsStr)],
     ) -> Self {
         let pins = store.join("pins").display().to_string();
         let flags: Vec<&str> = flags.iter().copied().chain(["--pin-dir", &pins]).collect();
-        Self::start_as(&plane.kubeconfig(), store, variables, &flags)
+        Self::start_as(kubeconfig, store, variables, &flags)
     }
 
     /// As whom that kubeconfig names, with these environment variables and flags besides.

@@ -183,7 +183,7 @@ impl Owned {
         let uid = self.deleted_uid();
         let name = self.user.proxy_of(&self.name);
         let spec =
-            json!({"kind": self.kind.proxy(), "name": name, "uid": uid, "requestedBy": "ann"});
+            json!({"kind": self.kind.proxy(), "name": name, "uid": uid, "requestedBy": "admin"});
         let purge = format!("purge-{uid}");
         self.user
             .create(Watched::Purge, &purge, json!({"spec": spec}))

@@ -168,7 +168,7 @@ fn in_time(store: &dyn HsmBackend, record: &Record) {
     if record.requesters.is_empty() {
         assert!(Some(destroyed.at) >= scheduled, "{record:#?}");
     } else {
-        assert_eq!(record.requesters, ["ann"], "{record:#?}");
+        assert_eq!(record.requesters, ["admin"], "{record:#?}");
     }
     if record.kind() == Kind::Hsm {
         let token = store.token(&ids::token_label(&record.id)).expect("a look");

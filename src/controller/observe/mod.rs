@@ -10,12 +10,13 @@ pub use stored::{list, read};
 use kube::api::DynamicObject;
 
 use super::cluster::{Source, Watched};
-use super::{Context, Failure, convert, index, quota};
+use super::{Context, Failure, convert, index, policies, quota};
 use crate::api;
 use crate::plan::observed::{
     Held, Hsm, KeyOfHsm, Material, Namespace, Observed, Purge, PurgeLook, Recover,
 };
 use crate::plan::{self, Lineage, ids};
+use crate::softdelete::permission;
 use crate::softdelete::purge::history_ends;
 use crate::softdelete::{Kind, Subject, Uid};
 use around::{ended, keys, namesakes, purges, recovers};
@@ -115,7 +116,19 @@ async fn attempt(
         all.keys = keys(context, lineage, source, &stored, &seen, true).await?;
         purging::look(context, source, &mut all).await?;
     }
+    if believes(&all) {
+        all.policies = policies::look(context, source).await?;
+    }
     Ok(Some(all))
+}
+
+/// Something hangs on who asked: that only admission saw.
+fn believes(all: &Observed) -> bool {
+    let asked = |purge: &Purge| !plan::is_final(&purge.status.conditions);
+    let accepted = |recover: &Recover| {
+        recover.spec.accept_namespace_uid.is_some() && !plan::is_final(&recover.status.conditions)
+    };
+    all.purges.iter().any(asked) || all.recovers.iter().any(accepted)
 }
 
 /// A record that speaks of an object or a proxy which is not there: that means something only while the kind's definition stays.
@@ -356,6 +369,7 @@ fn observed(
             seen.object.as_ref(),
             seen.namespace.as_ref(),
         ),
+        policies: permission::Policies::Missing("set of admission policies (not looked at)".into()),
         purging: PurgeLook {
             contents: stored.contents.clone(),
             ..PurgeLook::default()

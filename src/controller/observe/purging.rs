@@ -6,7 +6,7 @@ use crate::controller::cluster::{Source, Watched, definition_name};
 use crate::controller::{Context, Failure, etcd};
 use crate::plan::observed::{Observed, Recover};
 use crate::plan::{self, Lineage};
-use crate::softdelete::permission::Missing;
+use crate::softdelete::permission::{Lack, Missing};
 use crate::softdelete::{Kind, RecordState};
 
 /// Takes the Recovers and Purges anew, and whether absence means anything.
@@ -53,7 +53,7 @@ async fn missing_definition(context: &Context) -> Result<Option<Missing>, Failur
         if of != Watched::Namespace && !context.cluster.definition_kept(of).await? {
             return Ok(Some(Missing {
                 what: format!("definition {}", definition_name(of)),
-                settling: false,
+                lack: Lack::Absent,
             }));
         }
     }

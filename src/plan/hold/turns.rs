@@ -81,7 +81,7 @@ pub fn namespace_there(o: &Observed) -> Check {
 }
 
 /// The namespace is the one of then, or was accepted by its uid (`recover::accepts_namespace`).
-pub fn namespace(o: &Observed, found: &Proxy, accepted: Option<&str>) -> Result<(), Refusal> {
+pub fn namespace(o: &Observed, found: &Proxy, by: Option<&Recover>) -> Result<(), Refusal> {
     let Some(namespace) = &o.namespace else {
         return Err(Refusal::NamespaceTerminating {
             namespace: o.lineage.namespace.clone(),
@@ -92,12 +92,14 @@ pub fn namespace(o: &Observed, found: &Proxy, accepted: Option<&str>) -> Result<
         terminating: namespace.terminating,
     };
     let origin = deleted_proxy(o, found).origin;
+    let accepted = by.and_then(|recover| recover.spec.accept_namespace_uid.as_deref());
+    let missing = by.and_then(|recover| o.policies.missing_for(recover.meta.created));
     recover::accepts_namespace(
         o.lineage.kind,
         &origin,
         &now,
         accepted.map(translate::uid).as_ref(),
-        None,
+        missing.as_ref(),
     )
 }
 

@@ -7,6 +7,7 @@ use crate::plan::ids;
 use crate::plan::observed::{Body, Material, Object, Observed, Proxy, Purge};
 use crate::plan::{status, translate};
 use crate::softdelete::evidence::{self, ProxyShows, Seen};
+use crate::softdelete::permission::Missing;
 use crate::softdelete::protection::{Protections, protector};
 use crate::softdelete::purge::{self as rules, ProxyFound, PurgeFacts, PurgeVerdict, Request, Way};
 use crate::softdelete::record::Token;
@@ -126,11 +127,20 @@ fn request(o: &Observed, found: Option<&Proxy>, purge: &Purge) -> Request {
         protector: record.and_then(|record| protector(&protections(o, record))),
         undeletable: o.settings.undeletable,
         until: found.and_then(|found| translate::dates(found).scheduled_purge_time),
-        policies: o.purging.policies.clone(),
+        policies: policies_missing(o, purge),
         etcd_old: asked_of_old_etcd(o, purge),
         approvals: approvals(o, &purge.spec.uid),
         rate: o.settings.purge_rate,
         next_slot: next_slot(o),
+    }
+}
+
+/// One that was accepted was seen under policies; who asked for another one is known only if they stood when it was made.
+fn policies_missing(o: &Observed, purge: &Purge) -> Option<Missing> {
+    if conditions::is_true(&purge.status.conditions, ACCEPTED) {
+        o.policies.missing(o.now)
+    } else {
+        o.policies.missing_for(purge.meta.created)
     }
 }
 

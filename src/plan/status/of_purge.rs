@@ -170,9 +170,10 @@ fn word_of(o: &Observed, asked: &Asked, life: Option<&Hold>) -> Word {
     }
 }
 
-/// Accepted only if the policies that make `requestedBy` true stood when it was first seen; never later.
+/// Accepted only if the policies that make `requestedBy` true stood when it was made; never later.
 fn accept(o: &Observed, purge: &Purge, next: &mut api::PurgeStatus) {
-    let in_place = o.purging.looked && o.purging.policies.is_none();
+    let believed = o.policies.missing_for(purge.meta.created).is_none();
+    let in_place = o.purging.looked && believed;
     let status = if in_place {
         ConditionStatus::True
     } else {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::softdelete::Unless;
 use crate::softdelete::examples::at;
+use crate::softdelete::permission::Lack;
 use crate::softdelete::retention::{DAY, PurgeDate};
 use crate::softdelete::sentence::Deleted;
 use crate::softdelete::state::Found;
@@ -52,7 +53,7 @@ fn facts() -> PurgeFacts {
 fn missing() -> Option<Missing> {
     Some(Missing {
         what: "requester".into(),
-        settling: false,
+        lack: Lack::Absent,
     })
 }
 

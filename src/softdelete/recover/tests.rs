@@ -1,6 +1,7 @@
 use super::*;
 use crate::softdelete::Reason;
 use crate::softdelete::examples::origin;
+use crate::softdelete::permission::Lack;
 
 fn deleted() -> Deleted {
     Deleted {
@@ -70,7 +71,7 @@ fn sd19_a_namespace_made_anew_must_be_accepted_by_its_present_uid() {
 fn sd19_an_acceptance_is_believed_only_with_the_policies_in_place() {
     let missing = Missing {
         what: "recover".into(),
-        settling: false,
+        lack: Lack::Absent,
     };
     assert_eq!(
         accepts("n-2", Some("n-2"), Some(&missing)),

@@ -162,7 +162,7 @@ fn sd34_what_passes_by_itself_does_not_stall() {
     assert!(
         !Refusal::PoliciesMissing {
             missing: String::new(),
-            settling: true
+            lack: Lack::Settling
         }
         .stalls()
     );

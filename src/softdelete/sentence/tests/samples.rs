@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Deleted, Kind, Origin, Protector, Refusal, Uid, Unless};
+use super::{Deleted, Kind, Lack, Origin, Protector, Refusal, Uid, Unless};
 
 const HSM: &str = "eca2a3b7-660a-494a-adf7-dd2f7270ae90";
 const KEY: &str = "c3c2816d-24c0-406a-9d6a-e972b12627c4";
@@ -100,8 +100,9 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::MechanismNotSupported { backend: text("rack"), mechanism: text("key of type EC on curve P-521") },
         Refusal::RecordDisagrees { record: text(RECORD), why: text("it has generation 4, while the cluster has seen a later one") },
         Refusal::ForeignMaterial { cluster: uid(CLUSTER) },
-        Refusal::PoliciesMissing { missing: text("definition purges.managedhsm.dev"), settling: false },
-        Refusal::PoliciesMissing { missing: text("definition purges.managedhsm.dev"), settling: true },
+        Refusal::PoliciesMissing { missing: text("definition purges.managedhsm.dev"), lack: Lack::Absent },
+        Refusal::PoliciesMissing { missing: text("policies' last change"), lack: Lack::Settling },
+        Refusal::PoliciesMissing { missing: text("policies' last change"), lack: Lack::CameLater },
         Refusal::ClockNotTrusted,
         Refusal::EndpointNameTaken { service: text("payments/prod") },
     ]
