@@ -1,5 +1,7 @@
 //! Chart and manifests as the real Helm and kustomize render them, on a real API server; and the operator as the account that they make, with its rights and no other.
 
+#[path = "install/believed.rs"]
+mod believed;
 #[path = "install/helm.rs"]
 mod helm;
 mod operator;

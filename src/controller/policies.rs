@@ -1,6 +1,7 @@
 //! The policies as they stand in the API server: what they let through is believed only while they are what they should be.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -23,25 +24,36 @@ pub type Compare = Arc<
         + Sync,
 >;
 
+/// As long as an answer serves for a hint; no event tells of a change.
+const FRESH: Duration = Duration::from_secs(10);
+
 pub struct Policies {
     compare: Compare,
-    /// What the last look found: good enough for a hint.
-    last: Mutex<permission::Policies>,
+    last: Mutex<Option<(Duration, permission::Policies)>>,
 }
 
 impl Policies {
     pub fn new(compare: Compare) -> Self {
-        let unknown =
-            permission::Policies::Missing("set of admission policies (not looked at yet)".into());
         Self {
             compare,
-            last: Mutex::new(unknown),
+            last: Mutex::new(None),
         }
     }
 
-    fn last(&self) -> permission::Policies {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone()
+    fn last(&self) -> MutexGuard<'_, Option<(Duration, permission::Policies)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found not long ago.
+    fn hint(&self, now: Duration) -> Option<permission::Policies> {
+        let (looked, found) = self.last().clone()?;
+        (now.saturating_sub(looked) < FRESH).then_some(found)
+    }
+
+    /// True: it was not so before.
+    fn keep(&self, now: Duration, found: &permission::Policies) -> bool {
+        let before = self.last().replace((now, found.clone()));
+        before.is_none_or(|(_, before)| before != *found)
     }
 }
 
@@ -56,13 +68,16 @@ async fn listed(
     Ok((found.list(&all).await?.items, bound.list(&all).await?.items))
 }
 
-/// As they are now.
+/// As they are now; for a hint, as they were not long ago.
 pub(super) async fn look(
     context: &Context,
     source: Source,
 ) -> Result<permission::Policies, Failure> {
-    if source == Source::Cache {
-        return Ok(context.policies.last());
+    let now = context.time.clock().monotonic();
+    if source == Source::Cache
+        && let Some(hint) = context.policies.hint(now)
+    {
+        return Ok(hint);
     }
     let standing = match listed(context.cluster.client.clone()).await {
         Ok((found, bound)) => match (context.policies.compare)(&found, &bound) {
@@ -76,12 +91,7 @@ pub(super) async fn look(
         )),
         Err(other) => return Err(other.into()),
     };
-    let mut last = context
-        .policies
-        .last
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    if *last != standing {
+    if context.policies.keep(now, &standing) {
         match &standing {
             permission::Policies::Since(since) => {
                 tracing::info!(%since, "the admission policies are in place")
@@ -92,6 +102,5 @@ pub(super) async fn look(
             ),
         }
     }
-    last.clone_from(&standing);
     Ok(standing)
 }

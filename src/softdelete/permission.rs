@@ -162,7 +162,9 @@ pub enum Lack {
     Absent,
     /// It is there, but not for long enough.
     Settling,
-    /// It is there, but was not when this was asked: that cannot be believed any more.
+    /// Absent, and this was asked without it: that cannot be believed any more.
+    Unseen,
+    /// It is there, but was not when this was asked.
     CameLater,
 }
 
@@ -191,7 +193,7 @@ impl Policies {
     /// What keeps from believing who asked for something at that time.
     pub fn missing_for(&self, asked: DateTime<Utc>) -> Option<Missing> {
         match self {
-            Self::Missing(what) => Some(lack(what, Lack::Absent)),
+            Self::Missing(what) => Some(lack(what, Lack::Unseen)),
             Self::Since(since) if asked < settled(*since) => {
                 Some(lack(ALL_POLICIES, Lack::CameLater))
             }
@@ -364,6 +366,6 @@ mod tests {
         assert_eq!(stand.missing_for(at(5)), None);
         let gone = Policies::Missing("it".into());
         assert_eq!(lack(gone.missing(at(100))), Some(Lack::Absent));
-        assert_eq!(lack(gone.missing_for(at(100))), Some(Lack::Absent));
+        assert_eq!(lack(gone.missing_for(at(100))), Some(Lack::Unseen));
     }
 }

@@ -282,6 +282,9 @@ impl Refusal {
             Self::PoliciesMissing { missing, lack: Lack::CameLater } => (
                 format!("this was asked before the {missing}, and nothing is destroyed or handed out on what they did not see"),
                 "delete it and create it again".into()),
+            Self::PoliciesMissing { missing, lack: Lack::Unseen } => (
+                format!("the {missing} is not in place, and nothing is destroyed or handed out on what it did not see"),
+                "let an administrator apply the operator's manifests again, then delete this and create it again".into()),
             Self::PoliciesMissing { missing, lack: Lack::Settling } => (
                 format!("the {missing} came into place only now, and nothing is destroyed or handed out on what it may not have seen"),
                 "wait some seconds, and this goes on by itself".into()),

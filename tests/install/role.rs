@@ -30,15 +30,15 @@ const LATER: [(&str, &str); 2] = [
     ("patch", "events"),
 ];
 
-struct Installed {
-    plane: testplane::Borrowed,
+pub struct Installed {
+    pub plane: testplane::Borrowed,
     folder: tempfile::TempDir,
     objects: Objects,
     kubeconfig: PathBuf,
 }
 
 impl Installed {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = folder.path().join("policy.yaml");
         let account = format!("system:serviceaccount:{NAMESPACE}:{NAME}");
@@ -75,7 +75,7 @@ impl Installed {
     }
 
     /// As the pod would: by its environment. The namespace stands in the account's own files there.
-    fn start(&self, flags: &[&str]) -> Process {
+    pub fn start(&self, flags: &[&str]) -> Process {
         let container =
             &one(&self.objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let variables = container["env"].as_array().expect("variables").iter();
@@ -95,7 +95,7 @@ impl Installed {
         Process::start_as(&self.kubeconfig, self.folder.path(), &environment, &flags)
     }
 
-    async fn user(&self, namespace: &str) -> User {
+    pub async fn user(&self, namespace: &str) -> User {
         User::new(&self.plane.client().await, namespace).await
     }
 
@@ -116,7 +116,7 @@ impl Installed {
     }
 }
 
-async fn hsm_with_key(user: &User, spec: Value) -> DynamicObject {
+pub async fn hsm_with_key(user: &User, spec: Value) -> DynamicObject {
     user.create(HSM, "safe", json!({ "spec": spec })).await;
     user.create(
         KEY,
@@ -128,7 +128,7 @@ async fn hsm_with_key(user: &User, spec: Value) -> DynamicObject {
     user.ready(Kind::Key, "signing").await
 }
 
-async fn recover(user: &User, name: &str, spec: Value) {
+pub async fn recover(user: &User, name: &str, spec: Value) {
     user.create(Watched::Recover, name, json!({ "spec": spec }))
         .await;
     let complete = |found: Option<&DynamicObject>| found.is_some_and(|found| is(found, "Complete"));

@@ -3,11 +3,13 @@
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::manifests::STORE;
 use managed_hsm_operator::softdelete::Kind;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testplane::{Options, Plane, borrow, eventually};
 
 use crate::NAMESPACE;
-use crate::rendered::{Objects, file, objects, one, standing};
+use crate::rendered::{Objects, file, kustomize, objects, one, standing};
 use crate::user::{PATIENCE, User};
 use crate::values::with_everything;
 
@@ -111,8 +113,17 @@ async fn deleting_all_of_it_in_one_command_is_refused_for_what_holds_the_keys() 
         refused.then_some(()).ok_or(answer.stderr)
     })
     .await;
+    // In the order of the file, and in the one that kustomize prefers.
+    for yaml in [yaml, kustomize("deploy/base")] {
+        apply(&plane, &yaml, &[]).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        what_holds_the_keys_stands(&plane, &user, &yaml).await;
+    }
+}
+
+async fn what_holds_the_keys_stands(plane: &Plane, user: &User, yaml: &str) {
     let delete = ["delete", "--wait=false", "-f", "-"];
-    let answer = plane.kubectl(&delete, &yaml).await;
+    let answer = plane.kubectl(&delete, yaml).await;
     for (kind, name) in [
         ("customresourcedefinitions", "managedhsms.managedhsm.dev"),
         ("customresourcedefinitions", "deletedhsmkeys.managedhsm.dev"),

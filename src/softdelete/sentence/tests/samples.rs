@@ -101,6 +101,7 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::RecordDisagrees { record: text(RECORD), why: text("it has generation 4, while the cluster has seen a later one") },
         Refusal::ForeignMaterial { cluster: uid(CLUSTER) },
         Refusal::PoliciesMissing { missing: text("definition purges.managedhsm.dev"), lack: Lack::Absent },
+        Refusal::PoliciesMissing { missing: text("policy purges.managedhsm.dev"), lack: Lack::Unseen },
         Refusal::PoliciesMissing { missing: text("policies' last change"), lack: Lack::Settling },
         Refusal::PoliciesMissing { missing: text("policies' last change"), lack: Lack::CameLater },
         Refusal::ClockNotTrusted,
