@@ -32,6 +32,7 @@ pub struct Config {
     pub purge_quorum: u32,
     /// How many purges on request an hour, and how many at once.
     pub purge_rate: u32,
+    pub mass_deletion: u32,
     /// How long finished Purges and tombstones stay: real days.
     pub purge_history_days: u32,
     pub cluster_domain: String,
@@ -113,6 +114,7 @@ impl Config {
             undeletable,
             purge_quorum,
             purge_rate,
+            mass_deletion,
             purge_history,
             cluster_domain,
             adopt_cluster_id,
@@ -150,6 +152,7 @@ impl Config {
             undeletable,
             purge_quorum,
             purge_rate,
+            mass_deletion,
             purge_history_days: purge_history,
             cluster_domain,
             adopt_cluster_id,

@@ -47,6 +47,9 @@ pub struct Metrics {
     clock_trusted: Gauge,
     etcd_put_back: Counter,
     orphans: Gauge,
+    undeletable: Gauge,
+    undeletable_ended: Counter,
+    mass_deletions: Counter,
 }
 
 impl Default for Metrics {
@@ -72,6 +75,9 @@ impl Metrics {
             clock_trusted: Gauge::default(),
             etcd_put_back: Counter::default(),
             orphans: Gauge::default(),
+            undeletable: Gauge::default(),
+            undeletable_ended: Counter::default(),
+            mass_deletions: Counter::default(),
         };
         metrics.register();
         more(&mut metrics.registry);
@@ -137,6 +143,21 @@ impl Metrics {
             "Tokens and keys in the backends that no record explains; they are never destroyed",
             self.orphans.clone(),
         );
+        all.register(
+            "undeletable",
+            "1 if no purge on request is carried out in this cluster",
+            self.undeletable.clone(),
+        );
+        all.register(
+            "undeletable_ended",
+            "Starts that found an undeletable cluster and ended that",
+            self.undeletable_ended.clone(),
+        );
+        all.register(
+            "mass_deletions",
+            "Minutes in which more was soft-deleted than --mass-deletion says",
+            self.mass_deletions.clone(),
+        );
     }
 
     /// Counts one run of the controller.
@@ -194,6 +215,21 @@ impl Metrics {
         set(&self.orphans, count);
     }
 
+    /// Shows whether the cluster is undeletable.
+    pub fn undeletable(&self, undeletable: bool) {
+        self.undeletable.set(undeletable.into());
+    }
+
+    /// Counts that it was, and is no more.
+    pub fn undeletable_ended(&self) {
+        self.undeletable_ended.inc();
+    }
+
+    /// Counts a minute in which much was soft-deleted.
+    pub fn mass_deletion(&self) {
+        self.mass_deletions.inc();
+    }
+
     /// All of them in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -224,6 +260,9 @@ mod tests {
         metrics.clock_trusted(false);
         metrics.etcd_put_back();
         metrics.orphans(2);
+        metrics.undeletable(true);
+        metrics.undeletable_ended();
+        metrics.mass_deletion();
         let text = metrics.text();
         for line in [
             r#"managedhsm_reconciles_total{kind="HsmKey",result="done"} 1"#,
@@ -238,6 +277,9 @@ mod tests {
             "managedhsm_clock_trusted 0",
             "managedhsm_etcd_put_back_total 1",
             "managedhsm_orphans 2",
+            "managedhsm_undeletable 1",
+            "managedhsm_undeletable_ended_total 1",
+            "managedhsm_mass_deletions_total 1",
         ] {
             assert!(
                 text.lines().any(|shown| shown == line),

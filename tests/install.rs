@@ -12,6 +12,8 @@ mod rendered;
 mod role;
 #[path = "install/server.rs"]
 mod server;
+#[path = "install/undeletable.rs"]
+mod undeletable;
 mod user;
 #[path = "install/values.rs"]
 mod values;

@@ -38,7 +38,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("telemetry", PLUMBING),
     ("leader", PLUMBING),
     // The definitions, and the flags of `run`.
-    ("manifests", &["api", "config"]),
+    ("manifests", &["admission", "api", "config"]),
     // The composition root.
     ("run", &["*"]),
     ("main", &["*"]),

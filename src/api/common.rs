@@ -97,6 +97,17 @@ pub enum RecoveryLevel {
     CustomizedRecoverableProtectedSubscription,
 }
 
+impl RecoveryLevel {
+    /// Of an undeletable cluster.
+    pub const fn is_by_subscription(self) -> bool {
+        matches!(
+            self,
+            Self::RecoverableProtectedSubscription
+                | Self::CustomizedRecoverableProtectedSubscription
+        )
+    }
+}
+
 pub(crate) fn yes() -> bool {
     true
 }

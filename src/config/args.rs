@@ -238,6 +238,10 @@ pub struct RunArgs {
     #[arg(long, env = "MHSM_PURGE_RATE", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub purge_rate: u32,
 
+    /// How many soft-deletions within a minute are usual; more are told as a warning Event on the Lease, and held up by nothing
+    #[arg(long, env = "MHSM_MASS_DELETION", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub mass_deletion: u32,
+
     /// How many days finished Purges and the records of what was destroyed stay
     #[arg(long, env = "MHSM_PURGE_HISTORY", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub purge_history: u32,

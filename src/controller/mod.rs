@@ -1,5 +1,6 @@
 //! Observe, plan, apply, report. One queue of lineages; one executor; all judgement is `plan`'s.
 
+pub mod alarm;
 pub mod cluster;
 pub mod convert;
 pub mod etcd;
@@ -73,6 +74,7 @@ pub struct Context {
     pub waker: Waker,
     pub teller: tell::Teller,
     policies: policies::Policies,
+    alarm: alarm::Alarm,
     /// Held while a requested purge passes the point of no return.
     purge_slot: tokio::sync::Mutex<()>,
     pub etcd: etcd::Etcd,
@@ -274,6 +276,9 @@ impl Context {
             if let plan::Effect::UnsealToken(token) = &step.effect {
                 self.wake_keys_of(&seen.lineage, &RecordId(token.label.0.clone()));
             }
+            if let plan::Effect::CreateProxy(_) = &step.effect {
+                alarm::soft_deleted(self).await;
+            }
             self.teller.tell(seen, &step.tells).await;
         }
         outcome
@@ -308,6 +313,7 @@ pub struct Parts {
     pub quotas: BTreeMap<String, quota::Quota>,
     /// Whether the admission policies stand as they should.
     pub policies: policies::Compare,
+    pub alarm: alarm::Settings,
     pub pool: Pool,
     pub time: Arc<Timekeeper>,
     pub settings: Settings,

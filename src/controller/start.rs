@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::Cluster;
 use super::index::Index;
 use super::queue::Queue;
-use super::{Context, Failure, Parts, Stops, etcd, ledger, loading, orphans, tell, watch};
+use super::{Context, Failure, Parts, Stops, alarm, etcd, ledger, loading, orphans, tell, watch};
 
 /// Ready to work, with all that looks beside the queue.
 struct Begun {
@@ -87,6 +87,7 @@ async fn begin(
         backends: parts.backends,
         quotas: parts.quotas,
         policies: super::policies::Policies::new(parts.policies),
+        alarm: alarm::Alarm::new(parts.alarm),
         pool: parts.pool,
         index: Index::default(),
         time: parts.time,
@@ -118,6 +119,7 @@ async fn begin(
             filled = reader.wait_until_ready() => filled.map_err(|_| Failure::WatchEnded("a cache".to_owned()))?,
         }
     }
+    alarm::undeletable_no_more(&context).await;
     Ok(Some(Begun {
         context,
         queue,

@@ -42,20 +42,38 @@ impl Teller {
             let Some(reference) = reference(seen, &told.whom) else {
                 continue;
             };
-            let event = Event {
-                type_: if told.warning {
-                    EventType::Warning
-                } else {
-                    EventType::Normal
-                },
-                reason: told.reason.to_owned(),
-                note: Some(cut(&told.note)),
-                action: told.reason.to_owned(),
-                secondary: None,
+            let type_ = if told.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
             };
-            if let Err(error) = self.recorder.publish(&event, &reference).await {
-                tracing::warn!(lineage = %seen.lineage, %error, "the Event could not be written");
-            }
+            self.publish(type_, told.reason, &told.note, &reference)
+                .await;
+        }
+    }
+
+    /// Of the operator as a whole.
+    pub async fn warn(&self, about: &ObjectReference, reason: &'static str, note: &str) {
+        tracing::warn!(reason, note, "told");
+        self.publish(EventType::Warning, reason, note, about).await;
+    }
+
+    async fn publish(
+        &self,
+        type_: EventType,
+        reason: &'static str,
+        note: &str,
+        about: &ObjectReference,
+    ) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(cut(note)),
+            action: reason.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, about).await {
+            tracing::warn!(name = about.name, %error, "the Event could not be written");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::Client;
 
 use super::cluster::Cluster;
-use super::{Context, etcd, index, loading, policies, queue, refusals, tell};
+use super::{Context, alarm, etcd, index, loading, policies, queue, refusals, tell};
 use crate::backend::HsmBackend;
 use crate::backend::memory::MemoryBackend;
 use crate::backend::pool::Pool;
@@ -30,6 +30,10 @@ pub fn context(client: Client, backend: &MemoryBackend) -> Context {
         policies: policies::Policies::new(Arc::new(|_, _| {
             Ok(chrono::DateTime::<chrono::Utc>::MIN_UTC)
         })),
+        alarm: alarm::Alarm::new(alarm::Settings {
+            mass_deletion: 50,
+            lease: k8s_openapi::api::core::v1::ObjectReference::default(),
+        }),
         pool: Pool::new(1).expect("a thread"),
         index: index::Index::default(),
         time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),

@@ -38,6 +38,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("undeletable", "undeletable", Bounds::Switch),
     setting("purge-quorum", "purgeQuorum", Bounds::Between(1, 100)),
     setting("purge-rate", "purgeRate", Bounds::Between(1, 0xffff_ffff)),
+    setting(
+        "mass-deletion",
+        "massDeletion",
+        Bounds::Between(1, 0xffff_ffff),
+    ),
     setting("purge-history", "purgeHistory", Bounds::Between(1, 36_500)),
     setting("concurrency", "concurrency", Bounds::Between(1, 1000)),
     setting("log-format", "logFormat", Bounds::OneOf(&["text", "json"])),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::Resource as _;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Api;
 use kube::api::PostParams;
 use tokio::sync::mpsc;
@@ -13,7 +16,7 @@ use crate::backend::pkcs11::{PinPaths, PinStore};
 use crate::backend::pool::Pool;
 use crate::config::Config;
 use crate::controller::ledger::{Asked, Wishes};
-use crate::controller::{self, Parts, queue};
+use crate::controller::{self, Parts, alarm, queue};
 use crate::manifests;
 use crate::plan;
 use crate::softdelete::Uid;
@@ -84,11 +87,12 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         log_format: _,
         clock_tolerance: _,
         namespace,
-        lease_name: _,
+        lease_name,
         lease_times: _,
         pod_name: _,
         strange_variables: _,
         purge_rate,
+        mass_deletion,
         purge_history_days,
         // What uses them is not there yet; `run` warns where they are set.
         cluster_domain: _,
@@ -121,6 +125,16 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         backends: opened,
         quotas: backends::quotas(backends),
         policies: Arc::new(move |found, bound| policies::standing(&installation, found, bound)),
+        alarm: alarm::Settings {
+            mass_deletion: *mass_deletion,
+            lease: ObjectReference {
+                api_version: Some(Lease::API_VERSION.to_owned()),
+                kind: Some(Lease::KIND.to_owned()),
+                namespace: Some(namespace.clone()),
+                name: Some(lease_name.clone()),
+                ..ObjectReference::default()
+            },
+        },
         pool: Pool::new(threads()).map_err(Failure::Threads)?,
         time: Arc::clone(&shared.time),
         settings,

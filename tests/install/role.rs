@@ -39,6 +39,11 @@ pub struct Installed {
 
 impl Installed {
     pub async fn new() -> Self {
+        Self::of(file("deploy/install.yaml")).await
+    }
+
+    /// What these manifests make.
+    pub async fn of(yaml: String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = folder.path().join("policy.yaml");
         let account = format!("system:serviceaccount:{NAMESPACE}:{NAME}");
@@ -52,7 +57,6 @@ impl Installed {
             format!("--audit-log-path={}", log.display()),
         ];
         let plane = borrow(options).await;
-        let yaml = file("deploy/install.yaml");
         plane
             .kubectl(&["apply", "--server-side", "-f", "-"], &yaml)
             .await
@@ -76,9 +80,17 @@ impl Installed {
 
     /// As the pod would: by its environment. The namespace stands in the account's own files there.
     pub fn start(&self, flags: &[&str]) -> Process {
+        self.start_with(flags, &[])
+    }
+
+    /// The same, with variables that say otherwise.
+    pub fn start_with(&self, flags: &[&str], others: &[(&str, &str)]) -> Process {
         let container =
             &one(&self.objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let variables = container["env"].as_array().expect("variables").iter();
+        let others = others
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment: Vec<_> = variables
             .filter_map(|variable| {
                 Some((
@@ -86,6 +98,7 @@ impl Installed {
                     variable["value"].as_str()?.to_owned(),
                 ))
             })
+            .chain(others)
             .collect();
         let flags: Vec<_> = ["--namespace", NAMESPACE]
             .iter()

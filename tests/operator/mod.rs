@@ -15,7 +15,7 @@ use managed_hsm_operator::clock::{Clock, Limits, Timekeeper};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::controller::ledger::{Answer, Asked, Wish};
 use managed_hsm_operator::controller::quota::Quota;
-use managed_hsm_operator::controller::{self, Parts, policies, queue};
+use managed_hsm_operator::controller::{self, Parts, alarm, policies, queue};
 use managed_hsm_operator::metrics::Metrics;
 use managed_hsm_operator::plan::Settings;
 use managed_hsm_operator::softdelete::Uid;
@@ -93,6 +93,7 @@ pub struct Build {
     pub quotas: BTreeMap<String, Quota>,
     /// Believed, where who asks is not what a test is about.
     pub policies: policies::Compare,
+    pub alarm: alarm::Settings,
     pub threads: usize,
     pub queue: queue::Settings,
     pub settings: Settings,
@@ -127,6 +128,10 @@ impl Build {
             backend,
             quotas: BTreeMap::new(),
             policies: Arc::new(|_, _| Ok(chrono::DateTime::<chrono::Utc>::MIN_UTC)),
+            alarm: alarm::Settings {
+                mass_deletion: 50,
+                lease: k8s_openapi::api::core::v1::ObjectReference::default(),
+            },
             threads: 2,
             clock_compared: true,
             queue: queue::Settings::default(),
@@ -168,6 +173,7 @@ impl Build {
             backends: self.backends,
             quotas: self.quotas,
             policies: self.policies,
+            alarm: self.alarm,
             metrics: Arc::clone(&metrics),
             queue: self.queue,
             instance: "test".into(),

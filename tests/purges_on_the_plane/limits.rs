@@ -68,10 +68,10 @@ async fn waits(plane: &Plane, purge: &str, reason: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn sd24_a_purge_happens_when_enough_different_people_asked_and_service_accounts_are_no_people()
  {
-    let (plane, _operator, uids) = with_deleted_keys(1, |build| build.settings.quorum = 2).await;
+    let (plane, _operator, uids) = with_deleted_keys(1, |build| build.settings.quorum = 3).await;
     ask(&plane, "by-anna", 0, &uids[0], "anna").await;
     let sentence = waits(&plane, "by-anna", "QuorumNotReached").await;
-    assert!(sentence.contains("1 of 2"), "{sentence}");
+    assert!(sentence.contains("1 of 3"), "{sentence}");
     ask(&plane, "anna-again", 0, &uids[0], "anna").await;
     waits(&plane, "anna-again", "QuorumNotReached").await;
     ask(
@@ -85,12 +85,32 @@ async fn sd24_a_purge_happens_when_enough_different_people_asked_and_service_acc
     waits(&plane, "by-robot", "QuorumNotReached").await;
     assert!(get(&plane, KEY_PROXY, None, "team.key-0").await.is_some());
 
+    // What is withdrawn counts no more.
+    ask(&plane, "by-carl", 0, &uids[0], "carl").await;
+    says(&plane, "by-anna", "2 of 3").await;
+    plane
+        .kubectl(&["delete", "purge", "by-carl"], "")
+        .await
+        .ok();
+    says(&plane, "by-anna", "1 of 3").await;
     ask(&plane, "by-bert", 0, &uids[0], "bert").await;
-    for purge in ["by-anna", "by-bert"] {
+    says(&plane, "by-anna", "2 of 3").await;
+    assert!(get(&plane, KEY_PROXY, None, "team.key-0").await.is_some());
+
+    ask(&plane, "by-dora", 0, &uids[0], "dora").await;
+    for purge in ["by-anna", "by-bert", "by-dora"] {
         let done = until(&plane, PURGE, None, purge, "Complete", "True", "").await;
-        assert_eq!(done.data["status"]["approvals"]["needed"], 2);
+        assert_eq!(done.data["status"]["approvals"]["needed"], 3);
     }
     gone(&plane, KEY_PROXY, None, "team.key-0").await;
+}
+
+async fn says(plane: &Plane, purge: &str, words: &str) {
+    eventually(words, SOON, async || {
+        let sentence = waits(plane, purge, "QuorumNotReached").await;
+        sentence.contains(words).then_some(()).ok_or(sentence)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
