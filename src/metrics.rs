@@ -47,6 +47,7 @@ pub struct Metrics {
     clock_trusted: Gauge,
     etcd_put_back: Counter,
     orphans: Gauge,
+    policies_in_place: Gauge,
     undeletable: Gauge,
     undeletable_ended: Counter,
     mass_deletions: Counter,
@@ -75,6 +76,7 @@ impl Metrics {
             clock_trusted: Gauge::default(),
             etcd_put_back: Counter::default(),
             orphans: Gauge::default(),
+            policies_in_place: Gauge::default(),
             undeletable: Gauge::default(),
             undeletable_ended: Counter::default(),
             mass_deletions: Counter::default(),
@@ -142,6 +144,11 @@ impl Metrics {
             "orphans",
             "Tokens and keys in the backends that no record explains; they are never destroyed",
             self.orphans.clone(),
+        );
+        all.register(
+            "policies_in_place",
+            "1 if the admission policies are as they should be",
+            self.policies_in_place.clone(),
         );
         all.register(
             "undeletable",
@@ -215,6 +222,11 @@ impl Metrics {
         set(&self.orphans, count);
     }
 
+    /// Shows whether the admission policies are as they should be.
+    pub fn policies_in_place(&self, are: bool) {
+        self.policies_in_place.set(are.into());
+    }
+
     /// Shows whether the cluster is undeletable.
     pub fn undeletable(&self, undeletable: bool) {
         self.undeletable.set(undeletable.into());
@@ -260,6 +272,7 @@ mod tests {
         metrics.clock_trusted(false);
         metrics.etcd_put_back();
         metrics.orphans(2);
+        metrics.policies_in_place(true);
         metrics.undeletable(true);
         metrics.undeletable_ended();
         metrics.mass_deletion();
@@ -277,6 +290,7 @@ mod tests {
             "managedhsm_clock_trusted 0",
             "managedhsm_etcd_put_back_total 1",
             "managedhsm_orphans 2",
+            "managedhsm_policies_in_place 1",
             "managedhsm_undeletable 1",
             "managedhsm_undeletable_ended_total 1",
             "managedhsm_mass_deletions_total 1",

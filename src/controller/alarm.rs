@@ -10,6 +10,7 @@ use super::Context;
 use super::cluster::Watched;
 use crate::api::RecoveryLevel;
 use crate::softdelete::Kind;
+use crate::softdelete::permission::Policies;
 
 /// What the operator is told about by.
 #[derive(Clone, Debug)]
@@ -82,6 +83,25 @@ pub(super) async fn soft_deleted(context: &Context) {
         );
         let lease = &alarm.settings.lease;
         context.teller.warn(lease, "MassDeletion", &note).await;
+    }
+}
+
+/// Whether the policies stand has changed, or was never known.
+pub(super) async fn policies(context: &Context, now: &Policies) {
+    let missing = match now {
+        Policies::Since(since) => {
+            tracing::info!(%since, "the admission policies are in place");
+            None
+        }
+        Policies::Missing(what) => Some(what),
+    };
+    context.metrics.policies_in_place(missing.is_none());
+    if let Some(what) = missing {
+        let note = format!(
+            "The {what} is not in place as it should be. Purges on request and recoveries into namespaces that were made anew hold until the operator's manifests are applied again, and what is asked meanwhile must be asked again then."
+        );
+        let lease = &context.alarm.settings.lease;
+        context.teller.warn(lease, "PoliciesMissing", &note).await;
     }
 }
 

@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::cluster::Source;
-use super::{Context, Failure};
+use super::{Context, Failure, alarm};
 use crate::softdelete::permission;
 
 /// Since when all stand as they should, or the first that does not.
@@ -26,6 +26,8 @@ pub type Compare = Arc<
 
 /// As long as an answer serves for a hint; no event tells of a change.
 const FRESH: Duration = Duration::from_secs(10);
+
+const EVERY: Duration = Duration::from_secs(60);
 
 pub struct Policies {
     compare: Compare,
@@ -92,15 +94,17 @@ pub(super) async fn look(
         Err(other) => return Err(other.into()),
     };
     if context.policies.keep(now, &standing) {
-        match &standing {
-            permission::Policies::Since(since) => {
-                tracing::info!(%since, "the admission policies are in place")
-            }
-            permission::Policies::Missing(what) => tracing::warn!(
-                missing = what,
-                "an admission policy is not in place as it should be: purges on request and recoveries into namespaces that were made anew wait until the operator's manifests are applied again"
-            ),
-        }
+        alarm::policies(context, &standing).await;
     }
     Ok(standing)
+}
+
+/// Looks again and again, so that their absence is noticed before somebody's request hangs on it.
+pub(super) async fn keep(context: &Context) {
+    loop {
+        if let Err(failure) = look(context, Source::Live).await {
+            tracing::debug!(%failure, "the admission policies could not be looked at");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
 }

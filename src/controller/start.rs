@@ -131,7 +131,7 @@ async fn begin(
 /// What looks again and again beside the queue.
 fn looks(context: &Arc<Context>) -> Vec<(String, watch::Task)> {
     let of = || Arc::clone(context);
-    let (ledgers, etcd, strays) = (of(), of(), of());
+    let (ledgers, etcd, policies, strays) = (of(), of(), of(), of());
     vec![
         (
             "reading of the ledgers".to_owned(),
@@ -140,6 +140,10 @@ fn looks(context: &Arc<Context>) -> Vec<(String, watch::Task)> {
         (
             "look at etcd".to_owned(),
             Box::pin(async move { etcd::keep(&etcd).await }),
+        ),
+        (
+            "look at the admission policies".to_owned(),
+            Box::pin(async move { super::policies::keep(&policies).await }),
         ),
         (
             "look for orphans".to_owned(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::operator::condition;
 use crate::rendered::file;
 use crate::role::{Installed, hsm_with_key};
+use crate::undeletable::told;
 use crate::user::{User, is, material, uid};
 
 /// The API server enforces a change a moment later, and what it let through is believed five seconds after that.
@@ -59,6 +60,9 @@ async fn sd33_what_was_asked_while_a_policy_was_away_is_never_believed() {
     ];
     plane.kubectl(&away, "").await.ok();
     tokio::time::sleep(SETTLED).await;
+    // Noticed before anybody asks for anything.
+    let said = told(&installed, "PoliciesMissing").await;
+    assert!(said.contains("purges.managedhsm.dev"), "{said}");
     ask(&user, "forged", &uid(&made), "somebody-else").await;
     stands(
         &user,

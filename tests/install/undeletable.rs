@@ -12,7 +12,7 @@ use crate::role::{Installed, hsm_with_key};
 use crate::user::{PATIENCE, User, uid};
 
 /// The Event of that reason on the operator's Lease.
-async fn told(installed: &Installed, reason: &str) -> String {
+pub async fn told(installed: &Installed, reason: &str) -> String {
     let note = "jsonpath={.items[*].message}";
     let of = format!("reason={reason},involvedObject.kind=Lease,type=Warning");
     let get = [
