@@ -47,6 +47,8 @@ impl Process {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.program)
             .args(&self.arguments)
+            // A quarter less of the processor for a third more memory: a plane lives for seconds.
+            .env("GOGC", "300")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
