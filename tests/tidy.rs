@@ -37,8 +37,8 @@ const LAW: &[(&str, &[&str])] = &[
     ("config", PLUMBING),
     ("telemetry", PLUMBING),
     ("leader", PLUMBING),
-    // The definitions, and the flags of `run`.
-    ("manifests", &["admission", "api", "config"]),
+    // The definitions, the flags of `run`, the policies, and of the specification which permission needs what.
+    ("manifests", &["admission", "api", "config", "softdelete"]),
     // The composition root.
     ("run", &["*"]),
     ("main", &["*"]),

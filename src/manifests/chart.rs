@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::template::{all_found, escaped, template};
 use super::values::{self, BACKENDS_FILE, Value};
-use super::{Error, GENERATED, NAME, Object, admission, definitions, objects, within};
+use super::{Error, GENERATED, NAME, Object, admission, definitions, objects, roles, within};
 
 /// Stands for the release's namespace until the text is written.
 const NAMESPACE_MARK: &str = "NAMESPACEMARK";
@@ -18,18 +18,22 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     let mut templates: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for object in &objects {
         let text = template(object, &values)?;
+        let text = if object.subject == roles::SUBJECT {
+            only_if("roles.create", &text)
+        } else {
+            text
+        };
         templates.entry(object.subject).or_default().push(text);
     }
     for object in &admission::undeletable(NAMESPACE_MARK)? {
-        let text = template(object, &values)?;
-        let text = format!("{{{{- if .Values.undeletable }}}}\n{text}{{{{- end }}}}\n");
+        let text = only_if("undeletable", &template(object, &values)?);
         templates.entry(object.subject).or_default().push(text);
     }
     let file = backends_file()?;
     let every: Vec<_> = objects.iter().chain([&file]).collect();
     all_found(&every, &values)?;
     let backends = template(&file, &values)?;
-    let backends = format!("{{{{- if .Values.backends }}}}\n{backends}{{{{- end }}}}\n");
+    let backends = only_if("backends", &backends);
     templates.entry("backends").or_default().push(backends);
     let definitions = escaped(&definitions()?);
     templates.entry("crds").or_default().push(definitions);
@@ -61,6 +65,10 @@ fn in_its_namespace(text: &str) -> String {
         None => line.replace(NAMESPACE_MARK, "{{ .Release.Namespace }}") + "\n",
     });
     lines.collect()
+}
+
+fn only_if(value: &str, text: &str) -> String {
+    format!("{{{{- if .Values.{value} }}}}\n{text}{{{{- end }}}}\n")
 }
 
 /// Only a chart has it: where backends are chosen.

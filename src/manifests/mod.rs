@@ -6,6 +6,7 @@ mod admission;
 mod chart;
 mod deploy;
 mod flags;
+mod roles;
 mod template;
 mod values;
 mod workload;
@@ -75,6 +76,7 @@ impl Object {
 /// None of ours.
 pub fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
     let mut objects = access::objects(namespace)?;
+    objects.extend(roles::objects()?);
     objects.extend(workload::objects(namespace)?);
     // Last: where all are deleted in their order, what they guard is refused while they still stand.
     objects.extend(admission::objects(namespace)?);

@@ -55,6 +55,7 @@ pub(super) fn all(objects: &[Object]) -> Result<Vec<Value>, Error> {
     all.extend(backends());
     all.extend(store(objects)?);
     all.extend(pod(objects)?);
+    all.push(roles());
     Ok(all)
 }
 
@@ -259,6 +260,17 @@ fn pod(objects: &[Object]) -> Result<Vec<Value>, Error> {
         optional("affinity", "Rules beside that.", json!({})),
         optional("priorityClassName", "The pod's priority: while it is not there deletes wait, and with them namespaces. `system-cluster-critical` is not too high.", json!("")),
     ])
+}
+
+fn roles() -> Value {
+    Value {
+        name: "roles.create",
+        comment: "The ClusterRoles for people: hsm-viewer (added to `view`), hsm-user (added to `edit` and `admin`), and, to be bound by you, hsm-deleted-viewer, hsm-recoverer, hsm-purger, hsm-admin.".into(),
+        default: json!(true),
+        schema: json!({"type": "boolean"}),
+        // Around the whole objects.
+        places: vec![],
+    }
 }
 
 /// A field of the pod that is there only where it is chosen.

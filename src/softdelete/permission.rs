@@ -14,6 +14,13 @@ pub struct Ask {
     pub name: String,
 }
 
+impl Ask {
+    /// What a role must have for a yes.
+    pub const fn right(&self) -> Right {
+        (self.verb, self.resource)
+    }
+}
+
 /// SD-31 The virtual verb on a proxy that purging needs: by the proxy's name, in its origin's namespace.
 pub fn purge_needs(kind: Kind, namespace: &str, name: &str) -> Ask {
     on_proxy("purge", kind, namespace, name)
@@ -53,14 +60,33 @@ fn create(resource: &'static str, namespace: &str) -> Ask {
     }
 }
 
-/// SD-29 The four permissions, of which none includes another, and the resource that each is about.
-pub fn four_permissions(kind: Kind) -> [(&'static str, &'static str); 4] {
-    [
-        ("delete", kind.objects()),
-        ("list", kind.proxies()),
-        ("create", "recovers"),
-        ("purge", kind.proxies()),
-    ]
+/// What somebody may do about deletion, each given on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Permission {
+    Delete,
+    ListDeleted,
+    Recover,
+    Purge,
+}
+
+impl Permission {
+    pub const ALL: [Self; 4] = [Self::Delete, Self::ListDeleted, Self::Recover, Self::Purge];
+}
+
+/// What RBAC grants: a verb on a resource of ours.
+pub type Right = (&'static str, &'static str);
+
+/// SD-29 The four permissions, of which none includes another: what each needs of RBAC for that kind, all of it.
+pub fn needs(permission: Permission, kind: Kind) -> Vec<Right> {
+    match permission {
+        Permission::Delete => vec![("delete", kind.objects())],
+        Permission::ListDeleted => vec![("list", kind.proxies())],
+        Permission::Recover => vec![
+            create_or_recover_needs("").right(),
+            recover_needs(kind, "").right(),
+        ],
+        Permission::Purge => vec![("create", "purges"), purge_needs(kind, "", "").right()],
+    }
 }
 
 /// The answer to a question, as a refusal if it was no.
@@ -268,11 +294,18 @@ mod tests {
     }
 
     #[test]
-    fn sd29_the_four_permissions_are_four() {
-        for kind in [Kind::Hsm, Kind::Key] {
-            let different: std::collections::BTreeSet<_> =
-                four_permissions(kind).into_iter().collect();
-            assert_eq!(different.len(), 4);
+    fn sd29_none_of_the_four_permissions_includes_another() {
+        for (kind, one, other) in [Kind::Hsm, Kind::Key]
+            .into_iter()
+            .flat_map(|kind| Permission::ALL.map(|one| (kind, one)))
+            .flat_map(|(kind, one)| Permission::ALL.map(|other| (kind, one, other)))
+            .filter(|(_, one, other)| one != other)
+        {
+            let has = needs(one, kind);
+            assert!(
+                needs(other, kind).iter().any(|right| !has.contains(right)),
+                "{one:?} includes {other:?}"
+            );
         }
     }
 

@@ -106,7 +106,9 @@ pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
             .as_str()
             .expect("a name")
             .to_owned();
-        if name.starts_with("managed-hsm-operator") || name.ends_with("managedhsm.dev") {
+        let prefixes = ["managed-hsm-operator", "hsm-"];
+        let ours = prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if ours || name.ends_with("managedhsm.dev") {
             object["metadata"]["resourceVersion"] = Value::Null;
             object["status"] = Value::Null;
             let kind = object["kind"].as_str().expect("a kind");

@@ -51,6 +51,16 @@ fn each_flag_of_the_operator_is_set_by_its_value() {
 }
 
 #[test]
+fn the_roles_for_people_are_left_out_where_somebody_has_his_own() {
+    let roles = |objects: &Objects| {
+        let all = objects.keys().filter(|key| key[2].starts_with("hsm-"));
+        all.count()
+    };
+    assert_eq!(roles(&rendered(&[])), 6);
+    assert_eq!(roles(&rendered(&["roles={\"create\": false}"])), 0);
+}
+
+#[test]
 fn the_pod_is_as_it_was_chosen() {
     let all = rendered(&[
         "image={\"repository\": \"example.test/hsm\", \"tag\": \"7\", \"pullPolicy\": \"Always\"}",
