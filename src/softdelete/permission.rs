@@ -41,7 +41,8 @@ fn on_proxy(verb: &'static str, kind: Kind, namespace: &str, name: &str) -> Ask 
     }
 }
 
-/// SD-30 What a Recover needs besides `create recovers`: to create such an object there.
+/// SD-30 What a Recover needs besides `create recovers`: to create such an object there. With `includeKeys: All` it needs
+/// that for keys as well.
 pub fn recover_needs(kind: Kind, namespace: &str) -> Ask {
     create(kind.objects(), namespace)
 }

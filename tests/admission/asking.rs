@@ -258,6 +258,17 @@ async fn sd30_a_recover_needs_what_creating_the_object_needs() {
         .create(&both, Watched::Recover, "key-back", recover("HsmKey"))
         .await;
     refused(answer, "recovers", "may not create hsmkeys");
+    // An HSM's Recover is no way around that: its keys are keys.
+    let mut with_keys = recover("ManagedHsm");
+    with_keys["spec"]["includeKeys"] = json!("All");
+    let answer = scene
+        .create(&both, Watched::Recover, "all-back", with_keys)
+        .await;
+    refused(
+        answer,
+        "recovers",
+        "may not create hsmkeys, which includeKeys All brings back, in the namespace",
+    );
 }
 
 /// Keys do not pass to whoever takes a free name: he is admin of it, and still cannot accept it.

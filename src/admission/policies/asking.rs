@@ -10,6 +10,8 @@ use crate::softdelete::{Kind, Refusal, Unless};
 const NOT_PERMITTED: &str =
     "You may not do this; ask an administrator for a role that lets you, or somebody who has one.";
 
+const ALL_KEYS: &str = "hsmkeys, which includeKeys All brings back,";
+
 pub(super) fn policies(of: &Installation) -> Vec<Policy> {
     let mut all = vec![purges(), withdrawal(), recovers(), create_mode()];
     if of.undeletable {
@@ -95,6 +97,20 @@ fn recovers() -> Policy {
         sentence: not_permitted("create", &hole(&objects), &here(), Unless::Role),
         otherwise: NOT_PERMITTED,
     };
+    // What `includeKeys: All` brings back are keys, whatever the Recover names.
+    let keys = Check {
+        holds: format!(
+            "object.spec.?includeKeys.orValue('None') != 'All' || {}",
+            allowed(
+                &literal(Kind::Key.objects()),
+                "request.namespace",
+                None,
+                "create"
+            )
+        ),
+        sentence: not_permitted("create", ALL_KEYS, &here(), Unless::Role),
+        otherwise: NOT_PERMITTED,
+    };
     // SD-19, refused early.
     let resource = proxies_of("object.spec.kind", "");
     let name = "request.namespace + '.' + object.spec.name";
@@ -109,7 +125,7 @@ fn recovers() -> Policy {
     policy(
         "recovers",
         On::ours(&["CREATE"], &["recovers"]),
-        vec![create, accept],
+        vec![create, keys, accept],
     )
 }
 
