@@ -43,8 +43,9 @@ image-check: ## makes the image twice from nothing, in two folders, and compares
 readme: ## writes the demo's output into the README anew (about a minute)
 	@hack/readme.sh
 
-docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes (a minute)
+docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes, the permissions (two minutes)
 	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws documents::the_
+	@. hack/env.sh; controlplane/build.sh >/dev/null; UPDATE_DOCS=1 cargo test --locked --test admission the_table_of_permissions
 
 clean-cache: ## removes what was built once (5 GB): control plane, target folders, libclang
 	@hack/clean-cache.sh

@@ -4,6 +4,7 @@
 mod admission {
     pub mod asking;
     pub mod guarded;
+    pub mod permissions;
     pub mod scene;
     pub mod unchanging;
     pub mod writers;

@@ -16,6 +16,9 @@ pub(super) const SUBJECT: &str = "roles";
 const KINDS: [Kind; 2] = [Kind::Hsm, Kind::Key];
 const READ: [&str; 3] = ["get", "list", "watch"];
 
+/// What goes with the right to ask: to follow it, to apply it again (what was asked never changes), to withdraw it.
+const ASKED: [&str; 5] = ["delete", "get", "list", "patch", "watch"];
+
 /// A role before it is written out.
 struct Role {
     name: &'static str,
@@ -43,16 +46,8 @@ fn all() -> [Role; 6] {
         on_proxies(&READ),
         on("purges", &READ),
     ]);
-    let recoverer = join([
-        given(Permission::Recover),
-        on("recovers", &READ),
-        on("recovers", &["delete"]),
-    ]);
-    let purger = join([
-        given(Permission::Purge),
-        on("purges", &READ),
-        on("purges", &["delete"]),
-    ]);
+    let recoverer = join([given(Permission::Recover), on("recovers", &ASKED)]);
+    let purger = join([given(Permission::Purge), on("purges", &ASKED)]);
     let accept = KINDS.map(|kind| permission::acceptance_needs(kind, "", "").right());
     let admin = join([
         user.clone(),
