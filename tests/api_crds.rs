@@ -112,7 +112,7 @@ fn every_rule_says_cause_and_way_out_in_one_sentence() {
             assert_eq!(message.matches(". ").count(), 0, "{message:?}");
         });
     }
-    assert_eq!(rules, 16);
+    assert_eq!(rules, 18);
 }
 
 #[test]

@@ -100,6 +100,9 @@ pub enum Operation {
 pub struct HsmKeySpec {
     /// The ManagedHsm in the same namespace that holds the key. Fixed at creation.
     #[schemars(length(min = 3, max = 24))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z][-a-z0-9]{1,22}[a-z0-9]$')").message(
+        "An HSM's name has 3 to 24 lower-case letters, digits and dashes, and begins with a letter; set spec.hsm to the name of a ManagedHsm in this namespace."
+    ))]
     pub hsm: String,
     /// The key's name inside the HSM, unique in it with case ignored; metadata.name if not said. Fixed at creation,
     /// "not said" included.

@@ -48,6 +48,9 @@ pub struct RecoverSpec {
     pub kind: ObjectKind,
     /// The name that the deleted object had in this namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "A deleted object's name has lower-case letters, digits and dashes only; set spec.name to the name that it had in this namespace."
+    ))]
     pub name: String,
     /// The uid that the deleted object had; `kubectl get dmhsm,dhkey -o wide` shows it.
     #[schemars(length(min = 1, max = 128))]

@@ -20,6 +20,8 @@ const TAG: &str = "A tag's name has at most 256 characters; shorten it.";
 pub const INCLUDE: &str =
     "Only an HSM has keys to include; leave spec.includeKeys out, or set spec.kind to ManagedHsm.";
 const PURGE_NAME: &str = "A proxy is named <namespace>.<name> of the deleted object; set spec.name as kubectl get dmhsm,dhkey shows it.";
+const RECOVER_NAME: &str = "A deleted object's name has lower-case letters, digits and dashes only; set spec.name to the name that it had in this namespace.";
+const HSM_OF_KEY: &str = "An HSM's name has 3 to 24 lower-case letters, digits and dashes, and begins with a letter; set spec.hsm to the name of a ManagedHsm in this namespace.";
 const PROXY_NAME: &str = "A proxy is named <namespace>.<name> of its origin; name it so.";
 
 /// One manifest, and how it is judged.
@@ -59,6 +61,7 @@ pub fn cases() -> Vec<Case> {
         unlawful_keys(),
         key_names(),
         requests(),
+        names_elsewhere(),
         proxies(),
     ]
     .concat()
@@ -157,6 +160,27 @@ fn requests() -> Vec<Case> {
         purge("a.b.c", Some(PURGE_NAME)),
         purge("A.b", Some(PURGE_NAME)),
     ]
+}
+
+/// A name is looked up as a part of a path: none may lead out of its namespace.
+fn names_elsewhere() -> Vec<Case> {
+    let mut all = Vec::new();
+    for name in [
+        "other.abc",
+        "abc/status",
+        "../../other/managedhsms/abc",
+        "abc?watch=1",
+        "a c",
+        "ABC",
+    ] {
+        let spec = json!({"kind": "ManagedHsm", "name": name, "uid": "u"});
+        all.push(Case::new("Recover", "r", spec, Some(RECOVER_NAME)));
+    }
+    for hsm in ["other.abc", "ab/c", "../../other", "abc?a", "a c", "Abc"] {
+        let spec = json!({"hsm": hsm, "keyType": "EC", "curve": "P-256"});
+        all.push(Case::new("HsmKey", "k", spec, Some(HSM_OF_KEY)));
+    }
+    all
 }
 
 fn proxies() -> Vec<Case> {
