@@ -5,6 +5,8 @@
 mod rules;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/threats.rs"]
+mod threats;
 
 use std::collections::BTreeSet;
 

@@ -125,6 +125,31 @@ async fn sd20_a_recover_of_what_was_never_there_fails_for_good() {
     scene.get(KEY_PROXY, "signing").await.expect("it is kept");
 }
 
+/// Whoever knows name and uid, and may do all in a namespace of his own.
+#[tokio::test(flavor = "multi_thread")]
+async fn sd19_a_recover_is_no_door_into_another_namespace() {
+    let scene = Scene::with_key("robbed").await;
+    let proxy = scene.deleted(KEY, "signing").await;
+    let thief = Scene::with_hsm("thief", "{}").await;
+    let accepted = thief.namespace().await;
+    let spec = format!(
+        "{{kind: HsmKey, name: signing, uid: {}, acceptNamespaceUid: {}}}",
+        origin(&proxy),
+        uid(&accepted)
+    );
+    thief.apply(&manifest("Recover", "theft", &spec)).await;
+    thief
+        .until(RECOVER, "theft", "Failed", "True", "NothingToRecover")
+        .await;
+    assert!(thief.get(KEY, "signing").await.is_none());
+    // A key of that name in his namespace gets material of its own.
+    let own = EC.replace('}', ", createMode: CreateOrRecover}");
+    thief.apply(&manifest("HsmKey", "signing", &own)).await;
+    let own = thief.ready(KEY, "signing").await;
+    let back = scene.recovered(KEY, "signing", &origin(&proxy)).await;
+    assert_ne!(fingerprints(&own), fingerprints(&back));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sd20_a_recover_of_what_is_live_completes_without_doing_anything() {
     let scene = Scene::with_key("live").await;
