@@ -4,6 +4,7 @@
 mod acts;
 mod examples;
 mod page;
+mod rows;
 mod subjects;
 
 use futures::StreamExt as _;
@@ -70,14 +71,14 @@ async fn review(scene: &Scene, subject: &Subject, act: &Act) -> bool {
 
 /// One row of the table as one subject finds it, and what was otherwise than expected.
 async fn cell(scene: &Scene, subject: &Subject, act: &Act) -> (Answer, Option<String>) {
-    let expected = act.expected(scene, subject);
+    let expected = act.expected(subject);
     let may = review(scene, subject, act).await;
     let told = format!("{} {} {} {}", subject.name, act.verb, act.resource, act.how);
     if may == matches!(expected, Answer::NotByRole) {
         let wrong = format!("{told}: the review says {may}, expected {expected:?}");
         return (expected, Some(wrong));
     }
-    let done = act.done(scene, subject).await;
+    let done = act.done(subject).await;
     let wrong = expected.differs(&done);
     (
         expected,
@@ -90,7 +91,7 @@ async fn sd29_the_table_of_permissions_is_what_the_server_answers() {
     let plane = guarded_plane().await;
     let scene = Scene::of(plane, "permissions").await;
     let subjects = subjects::all(plane, &scene).await;
-    let acts = acts::all(&scene).await;
+    let acts = rows::all(&scene).await;
     let column = async |subject: &Subject| {
         let mut cells = Vec::new();
         for act in &acts {
@@ -144,7 +145,7 @@ async fn sd29_what_each_may_create_delete_recover_and_purge_he_does() {
         let deleted = keys.delete(&doomed, &parameters).await.is_ok();
         let there = scene.api(&scene.admin, KEY).get_opt(&doomed).await;
         assert_eq!(there.expect("a GET").is_none(), deleted);
-        assert_eq!(deleted, subject.may(&scene, "delete", "hsmkeys", true));
+        assert_eq!(deleted, subject.may("delete", "hsmkeys", true));
     }
 }
 

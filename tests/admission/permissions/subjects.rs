@@ -39,7 +39,7 @@ impl Subject {
     }
 
     /// By his roles. `here`: it is asked in the scene's namespace.
-    pub fn may(&self, _: &Scene, verb: &str, resource: &str, here: bool) -> bool {
+    pub fn may(&self, verb: &str, resource: &str, here: bool) -> bool {
         let right = (verb.to_owned(), resource.to_owned());
         self.everything || self.everywhere.contains(&right) || (here && self.here.contains(&right))
     }
