@@ -6,7 +6,7 @@ use managed_hsm_operator::softdelete::Kind;
 use managed_hsm_operator::softdelete::permission::{Permission, needs};
 
 use super::acts::{Act, Answer};
-use super::subjects::Subject;
+use super::subjects::{HALF, Subject};
 
 const INTRO: &str = "# Who may do what
 
@@ -36,7 +36,10 @@ pub fn page(subjects: &[Subject], acts: &[Act], columns: &[Vec<Answer>]) -> Stri
         (0..subjects.len()).partition(|at| is_of_permissions(&subjects[*at]));
     for (heading, which) in [
         ("Roles", bound),
-        ("The four permissions, alone and two together", alone),
+        (
+            "The four permissions, alone, two together, and half of one",
+            alone,
+        ),
     ] {
         let _ = writeln!(page, "## {heading}\n");
         page += &table(subjects, acts, columns, &which, &mut notes);
@@ -50,7 +53,7 @@ pub fn page(subjects: &[Subject], acts: &[Act], columns: &[Vec<Answer>]) -> Stri
 
 fn is_of_permissions(subject: &Subject) -> bool {
     let mut names = Permission::ALL.iter().map(|one| format!("{one:?}"));
-    names.any(|name| subject.name.starts_with(&name))
+    subject.name.starts_with(HALF) || names.any(|name| subject.name.starts_with(&name))
 }
 
 fn permissions() -> String {

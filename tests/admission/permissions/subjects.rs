@@ -10,13 +10,16 @@ use kube::{Client, ResourceExt as _};
 use managed_hsm_operator::api::GROUP;
 use managed_hsm_operator::manifests;
 use managed_hsm_operator::softdelete::Kind;
-use managed_hsm_operator::softdelete::permission::{Permission, needs};
+use managed_hsm_operator::softdelete::permission::{Permission, Right, needs};
 use testplane::{Plane, eventually};
 
 use crate::admission::scene::{SOON, Scene, apply, installation};
 
 /// Verb and resource, with its subresource.
 pub type Rights = BTreeSet<(String, String)>;
+
+/// What the name of somebody begins with who has only half of what a permission needs.
+pub const HALF: &str = "only ";
 
 pub struct Subject {
     pub name: String,
@@ -56,6 +59,11 @@ pub async fn all(plane: &Plane, scene: &Scene) -> Vec<Subject> {
     }
     // The four alone first.
     all.sort_by_key(|subject| subject.name.contains('+'));
+    // Half of a permission is none.
+    for half in [("create", "recovers"), ("create", "purges")] {
+        let name = format!("{HALF}{} {}", half.0, half.1);
+        all.push(with(plane, scene, &name, [half].into_iter()).await);
+    }
     for (name, _) in &roles.0 {
         if name.starts_with("hsm-") {
             all.push(bound(plane, scene, name, roles.rights(name)).await);
@@ -141,31 +149,40 @@ async fn aggregated(scene: &Scene, name: &str) {
     .await;
 }
 
-/// Of permissions, with a role of exactly what they need.
+/// Of permissions.
 async fn holder(plane: &Plane, scene: &Scene, permissions: &[Permission]) -> Subject {
     let names: Vec<_> = permissions.iter().map(|one| format!("{one:?}")).collect();
-    let name = names.join(" + ");
     let rights = permissions
         .iter()
         .flat_map(|one| [Kind::Hsm, Kind::Key].map(|kind| needs(*one, kind)))
-        .flatten()
-        .map(|(verb, resource)| (verb.to_owned(), resource.to_owned()));
+        .flatten();
+    with(plane, scene, &names.join(" + "), rights).await
+}
+
+/// With a role of exactly these.
+async fn with(
+    plane: &Plane,
+    scene: &Scene,
+    name: &str,
+    rights: impl Iterator<Item = Right>,
+) -> Subject {
+    let rights = rights.map(|(verb, resource)| (verb.to_owned(), resource.to_owned()));
     let rights: Rights = rights.collect();
-    let role = format!("{}-{}", scene.namespace, names.join("-").to_lowercase());
     let rules = rights.iter().map(|(verb, resource)| PolicyRule {
         api_groups: Some(vec![GROUP.into()]),
         resources: Some(vec![resource.clone()]),
         verbs: vec![verb.clone()],
         ..PolicyRule::default()
     });
+    let plain = name.to_lowercase().replace(" + ", "-").replace(' ', "-");
     let role = ClusterRole {
-        metadata: named(&role),
+        metadata: named(&format!("{}-{plain}", scene.namespace)),
         rules: Some(rules.collect()),
         ..ClusterRole::default()
     };
     apply(&scene.admin, &role).await;
     let mut subject = bound(plane, scene, &role.name_any(), rights).await;
-    subject.name = name;
+    subject.name = name.to_owned();
     subject
 }
 
