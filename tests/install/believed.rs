@@ -14,7 +14,7 @@ use crate::undeletable::told;
 use crate::user::{User, is, material, uid};
 
 /// The API server enforces a change a moment later, and what it let through is believed five seconds after that.
-const SETTLED: Duration = Duration::from_secs(7);
+pub const SETTLED: Duration = Duration::from_secs(7);
 
 async fn ask(user: &User, name: &str, uid: &str, requested_by: &str) {
     let proxy = user.proxy_of("signing");

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use testplane::{Options, borrow, eventually};
 
 use crate::NAMESPACE;
+use crate::believed::SETTLED;
 use crate::process::{Process, log_of};
 use crate::rendered::{Objects, file, objects, one};
 use crate::user::{User, is, material, uid};
@@ -69,6 +70,8 @@ impl Installed {
             "--timeout=60s",
         ];
         plane.kubectl(&wait, "").await.ok();
+        // Who asks from now on is believed.
+        tokio::time::sleep(SETTLED).await;
         let kubeconfig = plane.kubeconfig_of_service_account(NAMESPACE, NAME).await;
         Self {
             plane,
