@@ -59,10 +59,17 @@ pub async fn all(plane: &Plane, scene: &Scene) -> Vec<Subject> {
     }
     // The four alone first.
     all.sort_by_key(|subject| subject.name.contains('+'));
-    // Half of a permission is none.
-    for half in [("create", "recovers"), ("create", "purges")] {
-        let name = format!("{HALF}{} {}", half.0, half.1);
-        all.push(with(plane, scene, &name, [half].into_iter()).await);
+    // Half of a permission is none, and that for HSMs is none for keys.
+    for (name, half) in [
+        ("create recovers", vec![("create", "recovers")]),
+        (
+            "create recovers and managedhsms",
+            vec![("create", "recovers"), ("create", "managedhsms")],
+        ),
+        ("create purges", vec![("create", "purges")]),
+    ] {
+        let name = format!("{HALF}{name}");
+        all.push(with(plane, scene, &name, half.into_iter()).await);
     }
     for (name, _) in &roles.0 {
         if name.starts_with("hsm-") {
