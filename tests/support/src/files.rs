@@ -105,8 +105,10 @@ impl Files {
             written.map_err(failed("naming a kubeconfig"))?;
         }
         let path = self.path(&format!("{file}.kubeconfig"));
-        // JSON is YAML.
-        fs::write(&path, config.to_string())?;
+        // Whole at any moment: several tests are the same user, and one reads while another writes. (JSON is YAML.)
+        let new = tempfile::NamedTempFile::new_in(&self.folder)?;
+        fs::write(new.path(), config.to_string())?;
+        new.persist(&path).map_err(failed("writing a kubeconfig"))?;
         Ok(path)
     }
 }
