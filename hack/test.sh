@@ -25,7 +25,7 @@ fi
 trap - EXIT
 
 # The longest first, so that none of them runs alone at the end.
-longest=(laws sequences_on_the_plane rules_on_the_plane records purges_on_the_plane crashes purge_races namespaces lost_answers storm install)
+longest=(laws sequences_on_the_plane rules_on_the_plane records purges_on_the_plane crashes purge_races namespaces lost_answers admission storm install)
 programs=("${longest[@]}")
 for file in tests/*.rs; do
   name=$(basename "$file" .rs)
