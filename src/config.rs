@@ -43,6 +43,8 @@ pub struct Config {
     /// The Secret in `namespace` that keeps the embedded backend's PINs instead of `pin_dir`.
     pub pin_secret: Option<String>,
     pub metrics_addr: SocketAddr,
+    /// None: it is not served.
+    pub webhook: Option<Webhook>,
     pub log_format: LogFormat,
     /// How long a day of retention and announcement lasts.
     pub day_length: Duration,
@@ -56,6 +58,26 @@ pub struct Config {
     pub pod_name: Option<String>,
     /// Variables that look like twins of flags, and are none.
     pub strange_variables: Vec<String>,
+}
+
+/// The webhook: where it is served, and with which certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    pub address: SocketAddr,
+    pub certificate: Certificate,
+}
+
+/// Where the webhook's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// From the files of a folder that somebody else fills.
+    Files(PathBuf),
+    /// Made, kept in a Secret of the operator's namespace, and named to the ValidatingWebhookConfiguration.
+    Own {
+        configuration: String,
+        secret: String,
+        life: Duration,
+    },
 }
 
 /// What a flag or the file says that cannot be gone by: one sentence, cause and way out.
@@ -122,6 +144,11 @@ impl Config {
             pin_dir,
             pin_secret,
             metrics_addr,
+            webhook_addr,
+            webhook_configuration,
+            webhook_secret,
+            webhook_cert_life,
+            webhook_cert_dir,
             log_format,
             day_length,
             allow_short_days,
@@ -144,6 +171,9 @@ impl Config {
         };
         check_times(lease_times)?;
         check_name("--lease-name", &lease_name)?;
+        check_domain_of("--webhook-configuration", &webhook_configuration)?;
+        check_domain_of("--webhook-secret", &webhook_secret)?;
+        check_life(webhook_cert_life)?;
         namespace
             .as_deref()
             .map_or(Ok(()), |name| check_name("--namespace", name))?;
@@ -160,6 +190,17 @@ impl Config {
             pin_secret,
             data_dir,
             metrics_addr,
+            webhook: webhook_addr.map(|address| Webhook {
+                address,
+                certificate: match webhook_cert_dir {
+                    Some(folder) => Certificate::Files(folder),
+                    None => Certificate::Own {
+                        configuration: webhook_configuration,
+                        secret: webhook_secret,
+                        life: webhook_cert_life,
+                    },
+                },
+            }),
             log_format,
             day_length,
             clock_tolerance,
@@ -228,6 +269,7 @@ impl Config {
             self.namespace, self.lease_name
         ));
         lines.push(format!("health and metrics: http://{}", self.metrics_addr));
+        lines.extend(self.webhook.as_ref().map(Webhook::explain));
         if let Some(uid) = &self.adopt_cluster_id {
             lines.push(format!("takes over the material of cluster {uid}"));
         }
@@ -251,6 +293,22 @@ impl Config {
         }
         let (rate, quorum) = (self.purge_rate, self.purge_quorum);
         format!("purges on request: at most {rate} an hour, each asked for by {quorum} user(s)")
+    }
+}
+
+impl Webhook {
+    fn explain(&self) -> String {
+        let from = match &self.certificate {
+            Certificate::Files(folder) => format!("from the files in {}", folder.display()),
+            Certificate::Own {
+                secret,
+                configuration,
+                life,
+            } => format!(
+                "of its own in the Secret {secret}, for {life:?}, named to the ValidatingWebhookConfiguration {configuration}"
+            ),
+        };
+        format!("webhook: https://{}, certificate {from}", self.address)
     }
 }
 
@@ -283,6 +341,24 @@ fn check_domain(domain: &str) -> Result<(), String> {
     }
     Err(format!(
         "--cluster-domain {domain:?} is no DNS name; write the cluster's domain without a dot at the end, such as cluster.local"
+    ))
+}
+
+fn check_domain_of(flag: &str, name: &str) -> Result<(), String> {
+    check_domain(name).map_err(|_| {
+        format!("{flag} {name:?} is no name of such an object; use lower-case letters, digits, dashes and dots")
+    })
+}
+
+/// Certificates count whole seconds, and a change takes some.
+fn check_life(life: Duration) -> Result<(), String> {
+    const LEAST: Duration = Duration::from_secs(15);
+    const MOST: Duration = Duration::from_secs(3650 * 86_400);
+    if (LEAST..=MOST).contains(&life) {
+        return Ok(());
+    }
+    Err(format!(
+        "--webhook-cert-life {life:?} is not between {LEAST:?} and ten years; leave it out, or choose some weeks"
     ))
 }
 

@@ -1,5 +1,7 @@
 //! The operator's HTTP server: `/healthz`, `/readyz`, `/metrics`, and the routes that others hang on it.
 
+mod tls;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 
 pub use axum::Router;
+pub use tls::Identity;
 
 /// What is still missing before the process is ready. Ready when nothing is.
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,7 @@ mod ledger;
 mod pins;
 mod socket;
 mod supervisor;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ const SIGNALS: &str = "wait for signals";
 const HEALTH: &str = "health server";
 const CLOCK: &str = "clock's check";
 const LEADER: &str = "leader election";
+const WEBHOOK: &str = "webhook";
 const CONTROLLER: &str = "controller";
 
 /// Why the operator ended: one sentence.
@@ -48,8 +50,8 @@ pub enum RunError {
         "there is no cluster to work for ({0}); set KUBECONFIG to a kubeconfig, or run inside a pod with a ServiceAccount"
     )]
     NoCluster(String),
-    #[error("cannot listen on {0} ({1}); free it, or choose another --metrics-addr")]
-    Listen(SocketAddr, std::io::Error),
+    #[error("cannot listen on {0} ({1}); free it, or choose another {2}")]
+    Listen(SocketAddr, std::io::Error, &'static str),
     #[error("signals cannot be waited for ({0}), so it could not be stopped in good order")]
     Signals(std::io::Error),
     #[error(transparent)]
@@ -89,9 +91,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     tell(&config);
     let clients = Clients::infer().await.map_err(RunError::NoCluster)?;
     let address = config.metrics_addr;
-    let server = Server::bind(address)
-        .await
-        .map_err(|error| RunError::Listen(address, error))?;
+    let server = listen(address, "--metrics-addr").await?;
     tracing::info!(address = %server.address(), "health and metrics are served");
 
     let shared = Shared::new(config, clients);
@@ -103,17 +103,31 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let router = http::router(shared.readiness.clone(), Arc::clone(&shared.metrics));
     tasks.spawn(HEALTH, server.serve(router, shared.end.clone()));
     tasks.spawn(CLOCK, watch_clock(shared.clone()));
+    if let Some(settings) = &shared.config.webhook {
+        let server = listen(settings.address, "--webhook-addr").await?;
+        tracing::info!(address = %server.address(), "the webhook is served");
+        tasks.spawn(
+            WEBHOOK,
+            webhook::serve(shared.clone(), settings.clone(), server),
+        );
+    }
 
     if let Some(leader) = lead(&shared, &mut tasks).await? {
         work(&shared, &mut tasks, leader).await?;
     }
     shared.end.cancel();
+    let webhook = shared.config.webhook.as_ref().map(|_| WEBHOOK);
     tasks
-        .finish(HEALTH, HEALTH_GRACE)
+        .finish_all([HEALTH, CLOCK].into_iter().chain(webhook), HEALTH_GRACE)
         .await
         .unwrap_or_else(|late| tracing::warn!("{late}"));
     tracing::info!("stopped in good order");
     Ok(())
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<Server, RunError> {
+    let bound = Server::bind(address).await;
+    bound.map_err(|error| RunError::Listen(address, error, flag))
 }
 
 fn tell(config: &Config) {

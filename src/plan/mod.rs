@@ -24,6 +24,7 @@ pub use observed::{Lineage, Observed, Settings};
 pub use purge::on_the_mind as purge_on_the_mind;
 pub use status::is_final;
 pub use step::{Effect, Plan, Step};
+pub use translate::{dates, kept_by};
 
 use std::time::Duration;
 

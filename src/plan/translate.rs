@@ -10,7 +10,7 @@ use super::step::Hold;
 use crate::api::{self, Curve, KeyType};
 use crate::backend::{PublicKey, TokenLabel, TokenRef};
 use crate::softdelete::record::{Algorithm, Token};
-use crate::softdelete::{Dates, Origin, Record, Subject, Uid};
+use crate::softdelete::{Dates, Deleted, Kind, Origin, Record, Subject, Uid};
 
 pub fn origin(o: &Observed, object: &Object) -> Origin {
     Origin {
@@ -31,6 +31,26 @@ pub fn api_origin(origin: &Origin) -> api::Origin {
         namespace_uid: origin.namespace_uid.0.clone(),
         name: origin.name.clone(),
         uid: origin.uid.0.clone(),
+    }
+}
+
+/// What a proxy keeps, as a refusal shows it.
+pub fn kept_by(kind: Kind, found: &Proxy, undeletable: bool) -> Deleted {
+    let origin = found.origin();
+    Deleted {
+        kind,
+        origin: Origin {
+            namespace: origin.namespace.clone(),
+            namespace_uid: uid(&origin.namespace_uid),
+            name: origin.name.clone(),
+            uid: uid(&origin.uid),
+        },
+        purge_time: found
+            .status
+            .purge_time
+            .map(api::Time::utc)
+            .or_else(|| dates(found).scheduled_purge_time),
+        purgeable: found.status.purge_protection == Some(false) && !undeletable,
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         concurrency,
         // Of the process around the controller.
         metrics_addr: _,
+        webhook: _,
         log_format: _,
         clock_tolerance: _,
         namespace,

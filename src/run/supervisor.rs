@@ -60,6 +60,26 @@ impl Supervisor {
         }
     }
 
+    /// Waits for the tasks of these names, which were told to end together.
+    pub async fn finish_all(
+        &mut self,
+        names: impl IntoIterator<Item = &'static str>,
+        limit: Duration,
+    ) -> Result<(), Ended> {
+        let mut names: Vec<_> = names.into_iter().collect();
+        let late = tokio::time::sleep(limit);
+        tokio::pin!(late);
+        while let Some(next) = names.first() {
+            let (name, end) = tokio::select! {
+                ended = self.next_end() => ended,
+                () = &mut late => return Err(Ended::Late(next, limit)),
+            };
+            end?;
+            names.retain(|one| *one != name);
+        }
+        Ok(())
+    }
+
     async fn next_end(&mut self) -> (&'static str, Result<(), Ended>) {
         let Some(joined) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
@@ -134,6 +154,25 @@ mod tests {
         assert_eq!(tasks.finish("worker", SECOND * 2).await, Ok(()));
         assert_eq!(
             tasks.finish("idler", SECOND).await,
+            Err(Ended::Late("idler", SECOND))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_that_were_told_to_end_together_may_end_in_any_order() {
+        let mut tasks = tasks();
+        for (name, seconds) in [("slow", 2), ("quick", 1)] {
+            tasks.spawn(name, async move {
+                tokio::time::sleep(SECOND * seconds).await;
+                Ok::<(), String>(())
+            });
+        }
+        assert_eq!(
+            tasks.finish_all(["slow", "quick"], SECOND * 3).await,
+            Ok(())
+        );
+        assert_eq!(
+            tasks.finish_all(["idler"], SECOND).await,
             Err(Ended::Late("idler", SECOND))
         );
     }

@@ -30,7 +30,7 @@ use crate::softdelete::record::Algorithm;
 use crate::softdelete::recover::{self, HsmNow, NamespaceNow};
 use crate::softdelete::sentence::Deleted;
 use crate::softdelete::{
-    Kind, Origin, Record, RecordState, Refusal, Subject, Uid, arbiter, protection, retention,
+    Kind, Record, RecordState, Refusal, Subject, Uid, arbiter, protection, retention,
 };
 
 /// What the backend or somebody else is about to finish is looked at again soon.

@@ -88,20 +88,5 @@ pub fn by_its_proxy(o: &Observed, found: &Proxy) -> Hold {
 }
 
 pub fn deleted_proxy(o: &Observed, found: &Proxy) -> Deleted {
-    let origin = found.origin();
-    Deleted {
-        kind: o.lineage.kind,
-        origin: Origin {
-            namespace: origin.namespace.clone(),
-            namespace_uid: translate::uid(&origin.namespace_uid),
-            name: origin.name.clone(),
-            uid: translate::uid(&origin.uid),
-        },
-        purge_time: found
-            .status
-            .purge_time
-            .map(api::Time::utc)
-            .or_else(|| translate::dates(found).scheduled_purge_time),
-        purgeable: found.status.purge_protection == Some(false) && !o.settings.undeletable,
-    }
+    translate::kept_by(o.lineage.kind, found, o.settings.undeletable)
 }
