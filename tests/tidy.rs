@@ -39,7 +39,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("config", PLUMBING),
     ("telemetry", PLUMBING),
     ("leader", PLUMBING),
-    // The definitions, the flags of `run`, the policies, and of the specification which permission needs what.
+    // The definitions, the flags of `run`, the policies and the webhook, and of the specification which permission needs what.
     ("manifests", &["admission", "api", "config", "softdelete"]),
     // The composition root.
     ("run", &["*"]),

@@ -1,7 +1,7 @@
 //! Who the operator is, and what it may do: every verb here is one that it calls, and no other. A test runs it as this account and compares.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -94,11 +94,17 @@ fn in_the_cluster() -> Vec<PolicyRule> {
         ),
         // Beside the object; about a cluster-wide one in the namespace `default`.
         allow([of::<Event>()], &["create", "patch"]),
+        // Which certificate to trust.
+        PolicyRule {
+            resource_names: Some(vec![NAME.to_owned()]),
+            ..allow([of::<ValidatingWebhookConfiguration>()], &["get", "patch"])
+        },
     ]
 }
 
 fn in_its_namespace() -> Result<Vec<PolicyRule>, Error> {
     let lease = flags::default("lease-name")?;
+    let webhook = flags::default("webhook-secret")?;
     let only = |name: &str, rule: PolicyRule| PolicyRule {
         resource_names: Some(vec![name.to_owned()]),
         ..rule
@@ -109,6 +115,8 @@ fn in_its_namespace() -> Result<Vec<PolicyRule>, Error> {
         only(&lease, allow([of::<Lease>()], &["get", "update"])),
         allow([of::<Secret>()], &["create"]),
         only(PIN_SECRET, allow([of::<Secret>()], &["get"])),
+        // The webhook's certificate changes.
+        only(&webhook, allow([of::<Secret>()], &["get", "update"])),
     ])
 }
 

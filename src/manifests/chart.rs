@@ -7,7 +7,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::template::{all_found, escaped, template};
 use super::values::{self, BACKENDS_FILE, Value};
-use super::{Error, GENERATED, NAME, Object, admission, definitions, objects, roles, within};
+use super::{
+    Error, GENERATED, NAME, Object, admission, definitions, objects, roles, webhook, within,
+};
 
 /// Stands for the release's namespace until the text is written.
 const NAMESPACE_MARK: &str = "NAMESPACEMARK";
@@ -18,10 +20,10 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     let mut templates: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for object in &objects {
         let text = template(object, &values)?;
-        let text = if object.subject == roles::SUBJECT {
-            only_if("roles.create", &text)
-        } else {
-            text
+        let text = match object.subject {
+            roles::SUBJECT => only_if("roles.create", &text),
+            webhook::SUBJECT => only_if("webhook.enabled", &text),
+            _ => text,
         };
         templates.entry(object.subject).or_default().push(text);
     }

@@ -9,6 +9,7 @@ mod flags;
 mod roles;
 mod template;
 mod values;
+mod webhook;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,7 @@ pub fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
     let mut objects = access::objects(namespace)?;
     objects.extend(roles::objects()?);
     objects.extend(workload::objects(namespace)?);
+    objects.push(webhook::object(namespace)?);
     // Last: where all are deleted in their order, what they guard is refused while they still stand.
     objects.extend(admission::objects(namespace)?);
     Ok(objects)

@@ -72,6 +72,14 @@ fn the_pod_runs_by_the_defaults_with_its_pins_in_the_secret() {
         config,
         Config {
             pin_secret: Some(PIN_SECRET.into()),
+            webhook: Some(crate::config::Webhook {
+                address: "0.0.0.0:8443".parse().expect("an address"),
+                certificate: crate::config::Certificate::Own {
+                    configuration: NAME.into(),
+                    secret: format!("{NAME}-webhook"),
+                    life: std::time::Duration::from_secs(90 * 86_400),
+                },
+            }),
             ..defaults
         }
     );
@@ -86,6 +94,7 @@ fn the_pod_runs_by_the_defaults_with_its_pins_in_the_secret() {
         container["ports"][0]["containerPort"],
         json!(config.metrics_addr.port())
     );
+    assert_eq!(container["ports"][1]["containerPort"], json!(8443));
     let longest = GRACE + crate::config::HEALTH_GRACE + config.lease_times.deadline;
     let grace = pod["terminationGracePeriodSeconds"]
         .as_u64()

@@ -1,4 +1,4 @@
-//! The operator's pod, its volume, and the Service that its metrics are read through.
+//! The operator's pod, its volume, and the Service through which its metrics are read and its webhook is asked.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    Error, KEEP, NAME, Object, PIN_SECRET, STORE, USER, flags, labels, selector, values, within,
+    Error, KEEP, NAME, Object, PIN_SECRET, STORE, USER, flags, labels, selector, values, webhook,
+    within,
 };
 use crate::config::{GRACE, HEALTH_GRACE};
 
@@ -125,11 +126,10 @@ fn container() -> Result<Container, Error> {
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(vec!["run".to_owned()]),
         env: Some(environment()?),
-        ports: Some(vec![ContainerPort {
-            name: Some(PORT_NAME.to_owned()),
-            container_port: port()?,
-            ..ContainerPort::default()
-        }]),
+        ports: Some(vec![
+            exposed(PORT_NAME, port()?),
+            exposed(webhook::PORT_NAME, webhook::PORT),
+        ]),
         liveness_probe: Some(probe("/healthz", 10, 6)),
         // A standby is ready too; it says so once the API server serves our kinds.
         readiness_probe: Some(probe("/readyz", 5, 3)),
@@ -170,6 +170,7 @@ fn environment() -> Result<Vec<EnvVar>, Error> {
             value: None,
         },
         variable("pin-secret", PIN_SECRET)?,
+        variable("webhook-addr", &format!("0.0.0.0:{}", webhook::PORT))?,
     ];
     for setting in values::SETTINGS {
         all.push(variable(setting.flag, &flags::default(setting.flag)?)?);
@@ -190,16 +191,31 @@ fn service(namespace: &str) -> Result<Service, Error> {
         metadata: within(namespace, NAME),
         spec: Some(ServiceSpec {
             selector: Some(selector()),
-            ports: Some(vec![ServicePort {
-                name: Some(PORT_NAME.to_owned()),
-                port: port()?,
-                target_port: Some(IntOrString::String(PORT_NAME.to_owned())),
-                ..ServicePort::default()
-            }]),
+            ports: Some(vec![
+                offered(PORT_NAME, port()?),
+                offered(webhook::PORT_NAME, webhook::SERVICE_PORT),
+            ]),
             ..ServiceSpec::default()
         }),
         status: None,
     })
+}
+
+fn exposed(name: &str, port: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port,
+        ..ContainerPort::default()
+    }
+}
+
+fn offered(name: &str, port: i32) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..ServicePort::default()
+    }
 }
 
 /// What the process takes at most to end in good order, and some seconds for the kubelet.

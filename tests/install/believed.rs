@@ -43,7 +43,7 @@ async fn complete(user: &User, of: Watched, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn sd33_what_was_asked_while_a_policy_was_away_is_never_believed() {
     let installed = Installed::new().await;
-    let _process = installed.start(&[]);
+    let _process = installed.start(&[]).await;
     let user = installed.user("tenant").await;
     let made = hsm_with_key(&user, json!({})).await;
     let hsm = user.ready(Kind::Hsm, "safe").await;

@@ -74,7 +74,7 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
 
     let installed = standing(&plane).await;
     // Of them 12 policies with their bindings, and 6 roles for people.
-    assert_eq!(installed.len(), 16 + 24 + 6, "{:?}", installed.keys());
+    assert_eq!(installed.len(), 17 + 24 + 6, "{:?}", installed.keys());
     run(&plane, &["upgrade", RELEASE, CHART]);
     assert_eq!(standing(&plane).await, installed);
 

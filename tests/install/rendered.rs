@@ -94,7 +94,7 @@ pub fn file(path: &str) -> String {
 
 /// Each of our objects as it stands on the server, in full. (Not its resourceVersion: the server moves a claim's at the first apply that changes nothing.)
 pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
-    let kinds = "crd,ns,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets,validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let kinds = "crd,ns,clusterroles,clusterrolebindings,serviceaccounts,roles,rolebindings,pvc,deployments,services,secrets,validatingadmissionpolicies,validatingadmissionpolicybindings,validatingwebhookconfigurations";
     let all = plane
         .kubectl(&["get", kinds, "-n", NAMESPACE, "-o", "json"], "")
         .await

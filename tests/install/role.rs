@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, Patch, PatchParams};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::manifests::{NAME, PIN_SECRET};
 use managed_hsm_operator::softdelete::Kind;
@@ -16,12 +17,14 @@ use testplane::{Options, borrow, eventually};
 
 use crate::NAMESPACE;
 use crate::believed::SETTLED;
-use crate::process::{Process, log_of};
+use crate::process::{Process, log_of, webhook_port};
 use crate::rendered::{Objects, file, objects, one};
 use crate::user::{User, is, material, uid};
 
 const KEY: Watched = Watched::Object(Kind::Key);
 const HSM: Watched = Watched::Object(Kind::Hsm);
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a short life does not come to.
 const LATER: [(&str, &str); 2] = [
@@ -81,13 +84,14 @@ impl Installed {
         }
     }
 
-    /// As the pod would: by its environment. The namespace stands in the account's own files there.
-    pub fn start(&self, flags: &[&str]) -> Process {
-        self.start_with(flags, &[])
+    /// As the pod would: by its environment. The namespace stands in the account's own files there, and no Service leads out of a plane: so the
+    /// webhook is asked by its address.
+    pub async fn start(&self, flags: &[&str]) -> Process {
+        self.start_with(flags, &[]).await
     }
 
     /// The same, with variables that say otherwise.
-    pub fn start_with(&self, flags: &[&str], others: &[(&str, &str)]) -> Process {
+    pub async fn start_with(&self, flags: &[&str], others: &[(&str, &str)]) -> Process {
         let container =
             &one(&self.objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let variables = container["env"].as_array().expect("variables").iter();
@@ -103,12 +107,45 @@ impl Installed {
             })
             .chain(others)
             .collect();
-        let flags: Vec<_> = ["--namespace", NAMESPACE]
-            .iter()
-            .chain(flags)
-            .copied()
-            .collect();
-        Process::start_as(&self.kubeconfig, self.folder.path(), &environment, &flags)
+        // Certificates are short-lived here, so that one changes.
+        let usual = [
+            "--namespace",
+            NAMESPACE,
+            "--webhook-addr",
+            "127.0.0.1:0",
+            "--webhook-cert-life",
+            "15s",
+        ];
+        let flags: Vec<_> = usual.iter().chain(flags).copied().collect();
+        let before = self.log().len();
+        let process = Process::start_as(&self.kubeconfig, self.folder.path(), &environment, &flags);
+        let port = eventually("the webhook is served", PATIENCE, async || {
+            webhook_port(&self.log()[before..]).ok_or_else(|| self.log())
+        })
+        .await;
+        let all: Api<ValidatingWebhookConfiguration> = Api::all(self.plane.client().await);
+        let here = json!([{"op": "replace", "path": "/webhooks/0/clientConfig",
+            "value": {"url": format!("https://127.0.0.1:{port}/review")}}]);
+        let here = Patch::<()>::Json(serde_json::from_value(here).expect("a patch"));
+        let done = all.patch(NAME, &PatchParams::default(), &here).await;
+        done.expect("the configuration stands");
+        process
+    }
+
+    /// Waits until the webhook's certificate was changed.
+    async fn certificate_changed(&self) {
+        let update = |request: &Value| {
+            request["verb"] == "update" && request["objectRef"]["resource"] == "secrets"
+        };
+        eventually("a certificate is changed", PATIENCE, async || {
+            let all = self.requests();
+            if all.iter().any(update) {
+                Ok(())
+            } else {
+                Err(self.log())
+            }
+        })
+        .await;
     }
 
     pub async fn user(&self, namespace: &str) -> User {
@@ -128,7 +165,7 @@ impl Installed {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(log_of(self.folder.path())).expect("a log")
+        std::fs::read_to_string(log_of(self.folder.path())).unwrap_or_default()
     }
 }
 
@@ -258,7 +295,7 @@ fn used(requests: &[Value]) -> BTreeSet<Right> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_needs_the_rights_of_its_account_and_no_other() {
     let installed = Installed::new().await;
-    let mut process = installed.start(&[]);
+    let mut process = installed.start(&[]).await;
     let (one, two, three) = (
         installed.user("tenant-a").await,
         installed.user("tenant-b").await,
@@ -270,8 +307,9 @@ async fn the_operator_needs_the_rights_of_its_account_and_no_other() {
     );
     // Told once more, over a store whose PINs are in the Secret: now days are short, and everything deleted goes soon.
     process.kill();
-    let mut short = installed.start(&["--day-length", "1s"]);
+    let mut short = installed.start(&["--day-length", "1s"]).await;
     the_retention_ends(&three).await;
+    installed.certificate_changed().await;
     assert!(short.stop().success(), "{}", installed.log());
 
     let requests = installed.requests();
@@ -313,7 +351,7 @@ async fn the_operator_needs_the_rights_of_its_account_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pins_are_made_once_in_an_immutable_secret_and_their_loss_is_told() {
     let installed = Installed::new().await;
-    let mut process = installed.start(&[]);
+    let mut process = installed.start(&[]).await;
     let user = installed.user("tenant").await;
     let made = hsm_with_key(&user, json!({})).await;
     let secret = installed.pins().await.expect("the first start made it");
@@ -350,7 +388,7 @@ async fn the_pins_are_made_once_in_an_immutable_secret_and_their_loss_is_told() 
         .delete(PIN_SECRET, &kube::api::DeleteParams::default())
         .await
         .expect("deleted");
-    let mut without = installed.start(&[]);
+    let mut without = installed.start(&[]).await;
     let ended = eventually("it ends", Duration::from_secs(60), async || {
         without.ended().ok_or_else(|| "it runs".to_owned())
     })
@@ -372,7 +410,7 @@ async fn the_pins_are_made_once_in_an_immutable_secret_and_their_loss_is_told() 
         .create(&kube::api::PostParams::default(), &copy)
         .await
         .expect("put back");
-    let _again = installed.start(&[]);
+    let _again = installed.start(&[]).await;
     user.delete(KEY, "signing").await;
     user.deleted(Kind::Key, "signing", &uid(&made)).await;
     recover(

@@ -160,6 +160,53 @@ fn a_module_is_configured_by_a_file_that_the_executable_understands() {
 }
 
 #[test]
+fn the_webhook_is_there_or_leaves_no_trace() {
+    let with = rendered(&[]);
+    assert_eq!(
+        variable(&with, "MHSM_WEBHOOK_ADDR"),
+        Some(json!("0.0.0.0:8443"))
+    );
+    assert_eq!(variable(&with, "MHSM_WEBHOOK_CERT_DIR"), None);
+    let configuration = one(&with, "ValidatingWebhookConfiguration");
+    assert!(configuration["metadata"]["annotations"].is_null());
+    let service = &configuration["webhooks"][0]["clientConfig"]["service"];
+    let offered = &one(&with, "Service")["spec"]["ports"][1];
+    assert_eq!(
+        (&service["namespace"], &service["port"]),
+        (&json!(crate::NAMESPACE), &offered["port"])
+    );
+
+    let without = template(&["webhook={\"enabled\": false, \"certSecret\": \"hsm-tls\"}"]);
+    let without = without.expect("it renders");
+    for trace in [
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+        "MHSM_WEBHOOK",
+        "8443",
+        "managed-hsm-operator-webhook",
+        "hsm-tls",
+    ] {
+        assert!(!without.contains(trace), "{trace}");
+    }
+
+    let managed = rendered(&[
+        "webhook={\"certSecret\": \"hsm-tls\", \"annotations\": {\"cert-manager.io/inject-ca-from\": \"hsm/webhook\"}}",
+    ]);
+    let folder = variable(&managed, "MHSM_WEBHOOK_CERT_DIR").expect("a folder");
+    let mounts = &pod(&managed)["containers"][0]["volumeMounts"];
+    assert_eq!(mounts[2]["mountPath"], folder);
+    assert_eq!(
+        pod(&managed)["volumes"][2]["secret"],
+        json!({"secretName": "hsm-tls", "optional": true})
+    );
+    let configuration = one(&managed, "ValidatingWebhookConfiguration");
+    assert_eq!(
+        configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
+        "hsm/webhook"
+    );
+}
+
+#[test]
 fn a_bad_value_is_refused_by_its_name() {
     for (value, said) in [
         ("replicas=2", "at '/replicas': maximum: got 2, want 1"),
@@ -212,6 +259,7 @@ pub fn with_everything() -> String {
         "tolerations=[{\"key\": \"hsm\", \"operator\": \"Exists\"}]",
         "affinity={\"nodeAffinity\": {\"requiredDuringSchedulingIgnoredDuringExecution\": {\"nodeSelectorTerms\": [{\"matchExpressions\": [{\"key\": \"disk\", \"operator\": \"Exists\"}]}]}}}",
         "storage={\"className\": \"fast\"}",
+        "webhook={\"certSecret\": \"hsm-tls\", \"annotations\": {\"cert-manager.io/inject-ca-from\": \"hsm/webhook\"}}",
     ]);
     template(&values).expect("it renders")
 }

@@ -54,6 +54,15 @@ pub fn log_of(store: &Path) -> PathBuf {
     store.join("log")
 }
 
+/// Where the webhook is served, by what a process logged.
+pub fn webhook_port(log: &str) -> Option<u16> {
+    let line = log
+        .lines()
+        .find(|line| line.contains("the webhook is served"))?;
+    let rest = line.split("address=127.0.0.1:").nth(1)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
 impl Process {
     /// Over the store in that folder, with these flags besides.
     pub fn start(plane: &Plane, store: &Path, flags: &[&str]) -> Self {

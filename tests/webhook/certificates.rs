@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use testplane::eventually;
 
 use super::scene::{Authority, HSM, NAME, SOON, Scene, recover};
-use crate::process::Process;
+use crate::process::{Process, webhook_port};
 
 const SECRET: &str = "managed-hsm-operator-webhook";
 
@@ -125,7 +125,7 @@ async fn through_two_changes_of_the_certificate_every_request_is_answered() {
     let flags = [LIFE[0], LIFE[1], "--webhook-addr", "127.0.0.1:0"];
     let _standby = Process::start(&scene.plane, other.path(), &flags);
     let port = eventually("the other one serves", SOON, async || {
-        super::scene::port_of(&super::scene::read_log(other.path()))
+        webhook_port(&super::scene::read_log(other.path()))
             .ok_or_else(|| super::scene::read_log(other.path()))
     })
     .await;

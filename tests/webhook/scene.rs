@@ -14,7 +14,7 @@ use managed_hsm_operator::softdelete::Kind;
 use serde_json::{Value, json};
 use testplane::{Borrowed, Options, Output, borrow, eventually};
 
-use crate::process::{Process, SHORT_LEASE, log_of};
+use crate::process::{Process, SHORT_LEASE, log_of, webhook_port};
 use crate::user::{User, uid};
 
 pub const SOON: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Scene {
         self.process = Some(Process::start(&self.plane, self.folder.path(), &flags));
         self.port = eventually("the webhook is served", SOON, async || {
             let log = self.log();
-            port_of(&log[before..]).ok_or(log)
+            webhook_port(&log[before..]).ok_or(log)
         })
         .await;
     }
@@ -232,15 +232,6 @@ pub async fn deleted(user: &User, kind: Kind, name: &str, uid: &str) -> Value {
 
 pub fn read_log(folder: &Path) -> String {
     std::fs::read_to_string(log_of(folder)).unwrap_or_default()
-}
-
-/// Where its webhook is served, by what it logged.
-pub fn port_of(log: &str) -> Option<u16> {
-    let line = log
-        .lines()
-        .find(|line| line.contains("the webhook is served"))?;
-    let rest = line.split("address=127.0.0.1:").nth(1)?;
-    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// Somebody who makes certificates for 127.0.0.1, as cert-manager would.

@@ -13,6 +13,8 @@ mod look;
 mod purge;
 mod recover;
 mod review;
+#[cfg(test)]
+mod testing;
 
 use chrono::TimeDelta;
 use kube::Client;

@@ -4,59 +4,73 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::to_bytes;
+use axum::extract::{self, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionResponse, AdmissionReview, META_API_VERSION_V1, META_KIND};
+use tokio::sync::Semaphore;
 
 use super::{Advice, Request, Webhook};
 
 /// Where reviews are sent.
 pub const PATH: &str = "/review";
 
-/// Room for an object as large as the API server takes, and the one before it.
-const MOST_BYTES: usize = 8 << 20;
+/// Room for an object as large as the API server takes.
+const MOST_BYTES: usize = 4 << 20;
 
-/// How long the look-ups of one review may take, well inside the time-out of the ValidatingWebhookConfiguration.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// How many are answered at a time: whoever reaches the port may ask, and memory and API server are not his.
+const AT_ONCE: usize = 32;
+
+/// How long one answer may take, well inside the time-out of the ValidatingWebhookConfiguration.
+const PATIENCE: Duration = Duration::from_millis(1200);
 
 pub fn router(webhook: Arc<Webhook>) -> Router {
-    Router::new()
-        .route(PATH, post(answer))
-        .layer(DefaultBodyLimit::max(MOST_BYTES))
-        .with_state(webhook)
+    let desk = Desk {
+        webhook,
+        seats: Arc::new(Semaphore::new(AT_ONCE)),
+    };
+    Router::new().route(PATH, post(answer)).with_state(desk)
 }
 
-async fn answer(
-    State(webhook): State<Arc<Webhook>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => return not_understood(error.status(), &error.body_text()),
-    };
-    let request = match read(&body) {
-        Ok(request) => request,
-        Err(why) => return not_understood(StatusCode::BAD_REQUEST, &why),
-    };
-    let advice = match tokio::time::timeout(PATIENCE, webhook.advise(&request)).await {
-        Ok(Ok(advice)) => advice,
-        Ok(Err(error)) => silent(&request, &error.to_string()),
-        Err(_) => silent(&request, "the API server was too slow"),
-    };
-    match serde_json::to_vec(&written(&request, advice).into_review()) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(error) => not_understood(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+#[derive(Clone)]
+struct Desk {
+    webhook: Arc<Webhook>,
+    seats: Arc<Semaphore>,
+}
+
+async fn answer(State(desk): State<Desk>, request: extract::Request) -> Response {
+    let answered = tokio::time::timeout(PATIENCE, async {
+        let _seat = desk.seats.acquire().await;
+        let body = to_bytes(request.into_body(), MOST_BYTES).await;
+        let body = body.map_err(|error| (StatusCode::PAYLOAD_TOO_LARGE, causes(&error)))?;
+        let request = read(&body).map_err(|why| (StatusCode::BAD_REQUEST, why))?;
+        let advice = desk.webhook.advise(&request).await;
+        let advice = advice.unwrap_or_else(|error| silent(&request, &error));
+        serde_json::to_vec(&written(&request, advice).into_review())
+            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    });
+    match answered.await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Ok(Err((status, why))) => not_understood(status, &why),
+        Err(_) => not_understood(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no answer was found in time",
+        ),
     }
 }
 
+/// With what caused it: "length limit exceeded" is beneath.
+fn causes(error: &axum::Error) -> String {
+    let beneath = std::error::Error::source(error);
+    beneath.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// It is only advice: without a look there is none.
-fn silent(request: &Request, why: &str) -> Advice {
-    tracing::debug!(resource = request.resource.resource, name = request.name, %why, "nothing could be looked up for the webhook, so it lets this through");
+fn silent(request: &Request, error: &kube::Error) -> Advice {
+    tracing::debug!(resource = request.resource.resource, name = request.name, %error, "nothing could be looked up for the webhook, so it lets this through");
     Advice::default()
 }
 

@@ -97,7 +97,7 @@ impl Keeper {
             tokio::time::sleep(self.part_of_life(
                 90,
                 Duration::from_millis(200),
-                Duration::from_secs(20),
+                Duration::from_secs(10),
             ))
             .await;
         }
