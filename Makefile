@@ -25,7 +25,7 @@ torture: ## kills a process with -9 while it makes, seals and destroys keys (KIL
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh
 
-bench: ## what a life costs beside the least: requests, lives a second, the store, memory (about 10 minutes; the first time 20)
+bench: ## what a life costs beside the least: requests, lives a second, the store, memory, the webhook (about 11 minutes; the first time 20)
 	@. hack/env.sh; controlplane/build.sh >/dev/null; cargo bench --locked --bench lives
 
 crds: ## writes crds/ anew from the types in src/api

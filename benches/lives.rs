@@ -1,8 +1,8 @@
-//! What a life costs: requests, lives a second, the store's own work, memory. Figures to compare side by side in one run, on
+//! What a life costs: requests, lives a second, the store's own work, memory, the webhook. Figures to compare side by side in one run, on
 //! a real control plane; none of them is a test's pass or fail.
 //!
 //! `KEYS` says how many keys are counted (50), `LIVES` how many lives are lived by each contender (640), `DELETED` how many
-//! soft-deleted keys the memory is measured with (10000). A name as argument runs that part alone.
+//! soft-deleted keys the memory and the webhook are measured with (10000), `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
 
 #[path = "../tests/operator/mod.rs"]
 mod operator;
@@ -19,6 +19,8 @@ mod memory;
 mod requests;
 #[path = "lives/store.rs"]
 mod store;
+#[path = "lives/webhook.rs"]
+mod webhook;
 
 #[tokio::main]
 async fn main() {
@@ -38,6 +40,9 @@ async fn main() {
     }
     if wanted("memory") {
         memory::run(size("DELETED", 10_000)).await;
+    }
+    if wanted("webhook") {
+        webhook::run(size("DELETED", 10_000), size("ASKED", 500)).await;
     }
 }
 

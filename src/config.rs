@@ -174,6 +174,7 @@ impl Config {
         check_domain_of("--webhook-configuration", &webhook_configuration)?;
         check_domain_of("--webhook-secret", &webhook_secret)?;
         check_life(webhook_cert_life)?;
+        check_webhook(webhook_addr.is_some(), webhook_cert_dir.as_deref())?;
         namespace
             .as_deref()
             .map_or(Ok(()), |name| check_name("--namespace", name))?;
@@ -348,6 +349,16 @@ fn check_domain_of(flag: &str, name: &str) -> Result<(), String> {
     check_domain(name).map_err(|_| {
         format!("{flag} {name:?} is no name of such an object; use lower-case letters, digits, dashes and dots")
     })
+}
+
+fn check_webhook(served: bool, folder: Option<&Path>) -> Result<(), String> {
+    match folder {
+        Some(folder) if !served => Err(format!(
+            "--webhook-cert-dir {} names a certificate, but without --webhook-addr no webhook is served; give both, or neither",
+            folder.display()
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Certificates count whole seconds, and a change takes some.

@@ -1,8 +1,8 @@
 //! The composition root: what runs, in which order it starts, and how it stops.
 //!
-//! **Start.** Health first, so that probes are answered; then the API server and our kinds are waited for; then the
+//! **Start.** Health and the webhook first, so that probes and API server are answered; then the API server and our kinds are waited for; then the
 //! leadership; only then the controller. **Stop.** In the opposite order: the controller finishes what it has in hand, then
-//! the Lease is released, then health ends. **Failure.** A task that ends by itself ends the process, since a fresh start
+//! the Lease is released, then health and webhook end. **Failure.** A task that ends by itself ends the process, since a fresh start
 //! mends it best; so does a lost leadership, at once and without grace.
 
 mod backends;

@@ -180,17 +180,50 @@ fn an_address_that_is_taken_is_named_with_the_flag_that_chooses_another() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let (_folder, path) = kubeconfig(NOWHERE);
-    let said = refused(
-        &["run", "--metrics-addr", &address],
-        &[("KUBECONFIG", &path), ("RUST_LOG", "error")],
-        1,
-    );
+    for (metrics, webhook, flag) in [
+        (address.as_str(), "127.0.0.1:0", "--metrics-addr"),
+        ("127.0.0.1:0", address.as_str(), "--webhook-addr"),
+    ] {
+        let said = refused(
+            &["run", "--metrics-addr", metrics, "--webhook-addr", webhook],
+            &[("KUBECONFIG", &path), ("RUST_LOG", "error")],
+            1,
+        );
+        assert!(
+            said.contains(&format!("cannot listen on {address} ("))
+                && said.contains(&format!("choose another {flag}")),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_webhook_is_explained_and_a_certificate_without_one_is_a_mistake() {
+    let explained = |flags: &[&str]| {
+        let all: Vec<&str> = ["check-config"].iter().chain(flags).copied().collect();
+        let output = run(&all, &[]);
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    assert!(!explained(&[]).contains("webhook"));
+    let own = explained(&["--webhook-addr", "0.0.0.0:8443"]);
+    assert!(own.contains("webhook: https://0.0.0.0:8443, certificate of its own in the Secret managed-hsm-operator-webhook"), "{own}");
+    let files = explained(&[
+        "--webhook-addr",
+        "0.0.0.0:8443",
+        "--webhook-cert-dir",
+        "/tls",
+    ]);
     assert!(
-        said.contains(&format!("cannot listen on {address} ("))
-            && said.contains("choose another --metrics-addr"),
+        files.contains("webhook: https://0.0.0.0:8443, certificate from the files in /tls"),
+        "{files}"
+    );
+    let said = refused(&["check-config", "--webhook-cert-dir", "/tls"], &[], 2);
+    assert!(
+        said.contains("without --webhook-addr no webhook is served"),
         "{said}"
     );
-    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]
@@ -203,6 +236,14 @@ fn a_bad_value_is_the_same_mistake_by_flag_and_by_environment() {
         ("--cluster-domain", "MHSM_CLUSTER_DOMAIN", "Here."),
         ("--adopt-cluster-id", "MHSM_ADOPT_CLUSTER_ID", "old"),
         ("--metrics-addr", "MHSM_METRICS_ADDR", "8080"),
+        ("--webhook-addr", "MHSM_WEBHOOK_ADDR", "8443"),
+        (
+            "--webhook-configuration",
+            "MHSM_WEBHOOK_CONFIGURATION",
+            "Mine",
+        ),
+        ("--webhook-secret", "MHSM_WEBHOOK_SECRET", "my secret"),
+        ("--webhook-cert-life", "MHSM_WEBHOOK_CERT_LIFE", "1s"),
         ("--log-format", "MHSM_LOG_FORMAT", "xml"),
         ("--day-length", "MHSM_DAY_LENGTH", "2 years"),
         ("--clock-tolerance", "MHSM_CLOCK_TOLERANCE", "1"),

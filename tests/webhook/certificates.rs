@@ -183,6 +183,48 @@ async fn through_two_changes_of_the_certificate_every_request_is_answered() {
     assert!(!String::from_utf8_lossy(&secret["ca.crt"].0).contains("PRIVATE KEY"));
 }
 
+/// Killed again and again while certificates change, each start goes on from what it sees: whenever it answers, it is trusted.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_anywhere_the_certificate_is_changed_all_the_same() {
+    let mut scene = Scene::new(&["--webhook-cert-life", "15s"]).await;
+    let secrets: Api<Secret> = Api::namespaced(scene.plane.client().await, "default");
+    let kept = async || {
+        secrets
+            .get(SECRET)
+            .await
+            .expect("a GET")
+            .data
+            .expect("data")
+    };
+    let first = kept().await["tls.crt"].0.clone();
+    let mut lives = 0;
+    while kept().await["tls.crt"].0 == first || lives < 8 {
+        scene.process.as_mut().expect("it runs").kill();
+        scene.start().await;
+        // Long enough for a step, or for half of one.
+        tokio::time::sleep(Duration::from_millis(300 + 400 * (lives % 6))).await;
+        lives += 1;
+        assert!(lives < 60, "it never changes: {}", scene.log());
+    }
+    scene.answers().await;
+    afresh(&scene, scene.port).await.expect("trusted");
+    // The Secret lost: another one, without a moment of mismatch for who connects anew.
+    secrets
+        .delete(SECRET, &Default::default())
+        .await
+        .expect("deleted");
+    let made = eventually("another Secret", SOON, async || {
+        let found = secrets.get_opt(SECRET).await.expect("a GET");
+        afresh(&scene, scene.port).await.expect("trusted");
+        found.ok_or_else(|| scene.log())
+    })
+    .await;
+    assert!(made.immutable.is_none());
+    // And the manifests applied again, which name no bundle, leave it in its place.
+    scene.register(scene.port, None).await;
+    afresh(&scene, scene.port).await.expect("trusted");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_from_files_is_served_and_read_again_when_it_changes() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -249,7 +291,7 @@ async fn what_is_no_review_gets_a_clear_answer_and_nothing_comes_without_tls() {
             "it says AdmissionReview of admission.k8s.io/v1beta1",
         ),
         (review(&json!({"uid": 7})), 400, "invalid type"),
-        (vec![b' '; 9 << 20], 413, "length limit"),
+        (vec![b' '; (4 << 20) + 1], 413, "length limit"),
     ];
     for (body, status, words) in wrong {
         let begins: String = String::from_utf8_lossy(&body).chars().take(80).collect();
@@ -260,6 +302,9 @@ async fn what_is_no_review_gets_a_clear_answer_and_nothing_comes_without_tls() {
             "{begins}: {text}"
         );
     }
+    // Much more is not even read to its end.
+    let huge = post(&client, "/review", vec![b' '; 64 << 20]).await;
+    assert!(huge.is_err() || huge.is_ok_and(|(status, _)| status == 413));
     let (status, _) = post(&client, "/other", Vec::new())
         .await
         .expect("an answer");

@@ -122,7 +122,7 @@ fn judge(wanted: &Wanted, facts: &Facts, settings: Settings) -> Advice {
     }
 }
 
-/// SD-17, refused early; SD-22, told where it cannot follow yet.
+/// Refused early where the name is reserved (SD-17); told where what it asks for cannot follow yet (SD-22).
 fn name_advice(wanted: &Wanted, facts: &Facts, settings: Settings) -> Advice {
     let hsm = wanted.key.as_ref().map(|spec| within(&spec.hsm));
     let key = wanted

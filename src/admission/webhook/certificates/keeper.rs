@@ -123,10 +123,13 @@ impl Keeper {
             let kept = secret
                 .as_ref()
                 .and_then(|secret| Kept::read(secret.data.as_ref()?));
-            if let Some(kept) = &kept {
+            let trusted = trusted(&configuration);
+            // What is trusted is served until its successor is, also where the Secret was lost and made anew.
+            let is_trusted = |kept: &&Kept| trusted.as_deref() == Some(kept.bundle().as_bytes());
+            let first = self.served.is_none();
+            if let Some(kept) = kept.as_ref().filter(|kept| first || is_trusted(kept)) {
                 self.serve(&kept.current)?;
             }
-            let trusted = trusted(&configuration);
             let names = self.names(&configuration);
             let next = step(&Seen {
                 kept: kept.as_ref(),
