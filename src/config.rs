@@ -3,6 +3,7 @@
 pub mod args;
 pub mod backends;
 mod duration;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::telemetry::LogFormat;
 
 use args::RunArgs;
 use backends::{Allowed, Backend, Store};
+
+pub use webhook::{Certificate, Webhook};
 
 /// A day in earnest.
 pub const REAL_DAY: Duration = Duration::from_secs(86_400);
@@ -58,26 +61,6 @@ pub struct Config {
     pub pod_name: Option<String>,
     /// Variables that look like twins of flags, and are none.
     pub strange_variables: Vec<String>,
-}
-
-/// The webhook: where it is served, and with which certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    pub address: SocketAddr,
-    pub certificate: Certificate,
-}
-
-/// Where the webhook's certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificate {
-    /// From the files of a folder that somebody else fills.
-    Files(PathBuf),
-    /// Made, kept in a Secret of the operator's namespace, and named to the ValidatingWebhookConfiguration.
-    Own {
-        configuration: String,
-        secret: String,
-        life: Duration,
-    },
 }
 
 /// What a flag or the file says that cannot be gone by: one sentence, cause and way out.
@@ -144,11 +127,7 @@ impl Config {
             pin_dir,
             pin_secret,
             metrics_addr,
-            webhook_addr,
-            webhook_configuration,
-            webhook_secret,
-            webhook_cert_life,
-            webhook_cert_dir,
+            webhook,
             log_format,
             day_length,
             allow_short_days,
@@ -160,6 +139,7 @@ impl Config {
             lease_renew_deadline,
             lease_retry,
         } = args;
+        let webhook = webhook::validate(webhook)?;
         check_day(day_length, surroundings.in_pod, allow_short_days)?;
         check_domain(&cluster_domain)?;
         adopt_cluster_id.as_deref().map_or(Ok(()), check_uid)?;
@@ -171,10 +151,6 @@ impl Config {
         };
         check_times(lease_times)?;
         check_name("--lease-name", &lease_name)?;
-        check_domain_of("--webhook-configuration", &webhook_configuration)?;
-        check_domain_of("--webhook-secret", &webhook_secret)?;
-        check_life(webhook_cert_life)?;
-        check_webhook(webhook_addr.is_some(), webhook_cert_dir.as_deref())?;
         namespace
             .as_deref()
             .map_or(Ok(()), |name| check_name("--namespace", name))?;
@@ -191,17 +167,7 @@ impl Config {
             pin_secret,
             data_dir,
             metrics_addr,
-            webhook: webhook_addr.map(|address| Webhook {
-                address,
-                certificate: match webhook_cert_dir {
-                    Some(folder) => Certificate::Files(folder),
-                    None => Certificate::Own {
-                        configuration: webhook_configuration,
-                        secret: webhook_secret,
-                        life: webhook_cert_life,
-                    },
-                },
-            }),
+            webhook,
             log_format,
             day_length,
             clock_tolerance,
@@ -297,22 +263,6 @@ impl Config {
     }
 }
 
-impl Webhook {
-    fn explain(&self) -> String {
-        let from = match &self.certificate {
-            Certificate::Files(folder) => format!("from the files in {}", folder.display()),
-            Certificate::Own {
-                secret,
-                configuration,
-                life,
-            } => format!(
-                "of its own in the Secret {secret}, for {life:?}, named to the ValidatingWebhookConfiguration {configuration}"
-            ),
-        };
-        format!("webhook: https://{}, certificate {from}", self.address)
-    }
-}
-
 fn check_day(day: Duration, in_pod: bool, allowed: bool) -> Result<(), String> {
     if day > REAL_DAY {
         return Err(format!(
@@ -342,34 +292,6 @@ fn check_domain(domain: &str) -> Result<(), String> {
     }
     Err(format!(
         "--cluster-domain {domain:?} is no DNS name; write the cluster's domain without a dot at the end, such as cluster.local"
-    ))
-}
-
-fn check_domain_of(flag: &str, name: &str) -> Result<(), String> {
-    check_domain(name).map_err(|_| {
-        format!("{flag} {name:?} is no name of such an object; use lower-case letters, digits, dashes and dots")
-    })
-}
-
-fn check_webhook(served: bool, folder: Option<&Path>) -> Result<(), String> {
-    match folder {
-        Some(folder) if !served => Err(format!(
-            "--webhook-cert-dir {} names a certificate, but without --webhook-addr no webhook is served; give both, or neither",
-            folder.display()
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Certificates count whole seconds, and a change takes some.
-fn check_life(life: Duration) -> Result<(), String> {
-    const LEAST: Duration = Duration::from_secs(15);
-    const MOST: Duration = Duration::from_secs(3650 * 86_400);
-    if (LEAST..=MOST).contains(&life) {
-        return Ok(());
-    }
-    Err(format!(
-        "--webhook-cert-life {life:?} is not between {LEAST:?} and ten years; leave it out, or choose some weeks"
     ))
 }
 

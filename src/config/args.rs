@@ -286,37 +286,8 @@ pub struct RunArgs {
     )]
     pub metrics_addr: SocketAddr,
 
-    /// Where the webhook is served, over TLS, by which people are told early what becomes of what they ask; without it
-    /// there is none. Port 0 takes a free one and logs it
-    #[arg(long, env = "MHSM_WEBHOOK_ADDR", value_name = "ADDRESS:PORT")]
-    pub webhook_addr: Option<SocketAddr>,
-
-    /// The ValidatingWebhookConfiguration that names the webhook, and is told which certificate to trust
-    #[arg(
-        long,
-        env = "MHSM_WEBHOOK_CONFIGURATION",
-        value_name = "NAME",
-        default_value = "managed-hsm-operator"
-    )]
-    pub webhook_configuration: String,
-
-    /// The Secret, in the namespace of the Lease, that keeps the webhook's certificate; made at the first start
-    #[arg(
-        long,
-        env = "MHSM_WEBHOOK_SECRET",
-        value_name = "NAME",
-        default_value = "managed-hsm-operator-webhook"
-    )]
-    pub webhook_secret: String,
-
-    /// How long the webhook's certificate lasts; at two thirds of it the next one is made
-    #[arg(long, env = "MHSM_WEBHOOK_CERT_LIFE", value_name = "DURATION", default_value = "90d", value_parser = duration)]
-    pub webhook_cert_life: Duration,
-
-    /// The folder with the webhook's certificate, `tls.crt` and `tls.key`, where somebody else keeps it, such as
-    /// cert-manager; read again when it changes. Then neither the Secret nor the configuration is written
-    #[arg(long, env = "MHSM_WEBHOOK_CERT_DIR", value_name = "DIR")]
-    pub webhook_cert_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
 
     /// How log lines look
     #[arg(long, env = "MHSM_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -362,4 +333,40 @@ pub struct RunArgs {
     /// How often the Lease is renewed or looked at
     #[arg(long, env = "MHSM_LEASE_RETRY", value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub lease_retry: Duration,
+}
+
+/// The webhook, and its certificate.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct WebhookArgs {
+    /// Where the webhook is served, over TLS, by which people are told early what becomes of what they ask; without it
+    /// there is none. Port 0 takes a free one and logs it
+    #[arg(long, env = "MHSM_WEBHOOK_ADDR", value_name = "ADDRESS:PORT")]
+    pub webhook_addr: Option<SocketAddr>,
+
+    /// The ValidatingWebhookConfiguration that names the webhook, and is told which certificate to trust
+    #[arg(
+        long,
+        env = "MHSM_WEBHOOK_CONFIGURATION",
+        value_name = "NAME",
+        default_value = "managed-hsm-operator"
+    )]
+    pub webhook_configuration: String,
+
+    /// The Secret, in the namespace of the Lease, that keeps the webhook's certificate; made at the first start
+    #[arg(
+        long,
+        env = "MHSM_WEBHOOK_SECRET",
+        value_name = "NAME",
+        default_value = "managed-hsm-operator-webhook"
+    )]
+    pub webhook_secret: String,
+
+    /// How long the webhook's certificate lasts; at two thirds of it the next one is made
+    #[arg(long, env = "MHSM_WEBHOOK_CERT_LIFE", value_name = "DURATION", default_value = "90d", value_parser = duration)]
+    pub webhook_cert_life: Duration,
+
+    /// The folder with the webhook's certificate, `tls.crt` and `tls.key`, where somebody else keeps it, such as
+    /// cert-manager; read again when it changes. Then neither the Secret nor the configuration is written
+    #[arg(long, env = "MHSM_WEBHOOK_CERT_DIR", value_name = "DIR")]
+    pub webhook_cert_dir: Option<PathBuf>,
 }
