@@ -48,7 +48,7 @@ async fn sd15_an_undeletable_cluster_refuses_every_purge_on_request_and_its_end_
     let chart = template(&["undeletable=true", "massDeletion=1"]).expect("it renders");
     let namespace = file("deploy/base/namespace.yaml");
     let installed = Installed::of(format!("{namespace}---\n{chart}")).await;
-    let mut process = installed.start(&[]);
+    let mut process = installed.start(&[]).await;
     let user = installed.user("tenant").await;
     let made = hsm_with_key(&user, json!({})).await;
     user.delete(Watched::Object(Kind::Key), "signing").await;
@@ -74,7 +74,9 @@ async fn sd15_an_undeletable_cluster_refuses_every_purge_on_request_and_its_end_
 
     // Somebody takes the switch away. It is told, and the policies, which are others now, still refuse.
     assert!(process.stop().success());
-    let mut lax = installed.start_with(&[], &[("MHSM_UNDELETABLE", "false")]);
+    let mut lax = installed
+        .start_with(&[], &[("MHSM_UNDELETABLE", "false")])
+        .await;
     let said = told(&installed, "UndeletableEnded").await;
     assert!(said.contains("--undeletable"), "{said}");
     level(&user, "Recoverable+Purgeable").await;
