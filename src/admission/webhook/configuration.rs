@@ -22,7 +22,7 @@ pub fn configuration(
     operator: &str,
     client: WebhookClientConfig,
 ) -> ValidatingWebhookConfiguration {
-    let objects = [Kind::Hsm.objects(), Kind::Key.objects()];
+    let both = [Kind::Hsm.objects(), Kind::Key.objects(), "recovers"];
     ValidatingWebhookConfiguration {
         metadata,
         webhooks: Some(vec![ValidatingWebhook {
@@ -39,8 +39,8 @@ pub fn configuration(
                 expression: format!("request.userInfo.username != '{operator}'"),
             }]),
             rules: Some(vec![
-                rule(&["CREATE", "DELETE"], &objects),
-                rule(&["CREATE"], &["recovers", "purges"]),
+                rule(&["CREATE", "DELETE"], &both),
+                rule(&["CREATE"], &["purges"]),
             ]),
             ..ValidatingWebhook::default()
         }]),

@@ -101,6 +101,7 @@ impl Webhook {
             ("managedhsms", Operation::Delete) => Ok(self.delete_hsm(request)),
             ("hsmkeys", Operation::Delete) => self.delete_key(request).await,
             ("recovers", Operation::Create) => self.recover(request).await,
+            ("recovers", Operation::Delete) => self.withdrawal(request).await,
             ("purges", Operation::Create) => self.purge(request).await,
             _ => Ok(Advice::warned([not_known(request)])),
         }

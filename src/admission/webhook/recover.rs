@@ -1,4 +1,4 @@
-//! The create of a Recover. It may be applied before what it is about is deleted, and only the record knows whether there is
+//! The create of a Recover, and its withdrawal. It may be applied before what it is about is deleted, and only the record knows whether there is
 //! nothing: so none is refused, and what it will wait for, or fail with, is told.
 
 use super::look::{Around, Found};
@@ -35,6 +35,18 @@ impl Webhook {
         Ok(judge(&spec, &facts, self.settings))
     }
 
+    /// From the proxy's *Recovering* on a withdrawal changes nothing (SD-20).
+    pub(super) async fn withdrawal(&self, request: &Request) -> Found<Advice> {
+        let old = request.old_object.as_ref();
+        let spec = old.and_then(|old| field::<api::RecoverSpec>(old, "spec"));
+        let (Some(spec), Some(namespace)) = (spec, &request.namespace) else {
+            return Ok(Advice::default());
+        };
+        let proxy = proxy_name(namespace, &spec.name);
+        let found = self.look.proxy(kind(&spec), &proxy).await?;
+        Ok(withdrawn(&spec, found.as_ref()))
+    }
+
     async fn around_it(&self, spec: &api::RecoverSpec, namespace: &str) -> Found<Facts> {
         let proxy = proxy_name(namespace, &spec.name);
         let (found, object, home) = tokio::try_join!(
@@ -63,6 +75,29 @@ fn kind(spec: &api::RecoverSpec) -> Kind {
     }
 }
 
+fn withdrawn(spec: &api::RecoverSpec, found: Option<&Proxy>) -> Advice {
+    let found = found.filter(|found| found.origin().uid == spec.uid);
+    if !recover::goes_on_without_its_recover(now(found)) {
+        return Advice::default();
+    }
+    Advice::warned([format!(
+        "The recovery of the {} {} (uid {}) is under way and goes on: deleting its Recover withdraws it no more; delete the object once it is back.",
+        kind(spec).object(),
+        spec.name,
+        spec.uid
+    )])
+}
+
+/// By whom it is recovered is not asked here.
+fn now(found: Option<&Proxy>) -> ProxyNow {
+    match found.map(|found| found.status.phase) {
+        None => ProxyNow::Absent,
+        Some(None) => ProxyNow::Retained,
+        Some(Some(Phase::Recovering)) => ProxyNow::Recovering { ours: false },
+        Some(Some(Phase::Destroying)) => ProxyNow::Destroying,
+    }
+}
+
 fn judge(spec: &api::RecoverSpec, facts: &Facts, settings: Settings) -> Advice {
     let uid = Uid(spec.uid.clone());
     let found = facts.found.as_ref();
@@ -85,12 +120,7 @@ fn judge(spec: &api::RecoverSpec, facts: &Facts, settings: Settings) -> Advice {
         // A proxy stands for its record here.
         record: found.map(|_| RecordState::Deleted),
         retained: true,
-        proxy: match found.map(|found| found.status.phase) {
-            None => ProxyNow::Absent,
-            Some(None) => ProxyNow::Retained,
-            Some(Some(Phase::Recovering)) => ProxyNow::Recovering { ours: false },
-            Some(Some(Phase::Destroying)) => ProxyNow::Destroying,
-        },
+        proxy: now(found),
         standing: match &facts.object {
             Some((its, false)) if *its == uid => Standing::LiveAgain,
             Some((its, true)) if *its == uid => Standing::Terminating,

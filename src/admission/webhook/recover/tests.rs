@@ -75,3 +75,22 @@ fn sd19_another_namespace_is_told_with_the_command_that_accepts_it() {
     facts.namespace = Some((uid(HOME), true));
     assert!(told(&spec(None), &facts)[0].starts_with("The namespace payments is being deleted"));
 }
+
+#[test]
+fn sd20_a_withdrawal_that_comes_too_late_says_so() {
+    let told = |phase| {
+        let facts = kept(phase);
+        withdrawn(&spec(None), facts.found.as_ref()).warnings
+    };
+    assert_eq!(told(None), Vec::<String>::new());
+    assert_eq!(told(Some(Phase::Destroying)), Vec::<String>::new());
+    let late = told(Some(Phase::Recovering));
+    assert_eq!(
+        late,
+        [
+            "The recovery of the HsmKey it (uid uid-1) is under way and goes on: deleting its Recover withdraws it no more; delete the object once it is back."
+        ]
+    );
+    assert!(late[0].len() <= 256);
+    assert_eq!(withdrawn(&spec(None), None), Advice::default());
+}
