@@ -220,9 +220,32 @@ async fn killed_anywhere_the_certificate_is_changed_all_the_same() {
     })
     .await;
     assert!(made.immutable.is_none());
+    // Nor does a key that fits no certificate stay there.
+    let broken = json!({"stringData": {"tls.key": "nonsense"}});
+    let broken = kube::api::Patch::Merge(broken);
+    let done = secrets.patch(SECRET, &Default::default(), &broken).await;
+    done.expect("written over");
+    scene.process.as_mut().expect("it runs").kill();
+    scene.start().await;
+    scene.answers().await;
+    assert!(String::from_utf8_lossy(&kept().await["tls.key"].0).contains("PRIVATE KEY"));
     // And the manifests applied again, which name no bundle, leave it in its place.
     scene.register(scene.port, None).await;
     afresh(&scene, scene.port).await.expect("trusted");
+    // Who undoes what it writes is told of, and not fought as fast as it can.
+    let nothing = kube::api::Patch::Merge(json!({"webhooks": []}));
+    let all = scene.configurations().await;
+    all.patch(NAME, &Default::default(), &nothing)
+        .await
+        .expect("taken");
+    eventually("it is told", SOON, async || {
+        let log = scene.log();
+        match log.contains("does not keep the caBundle that is written to it") {
+            true => Ok(()),
+            false => Err(log),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

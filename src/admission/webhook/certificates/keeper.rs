@@ -20,6 +20,9 @@ use super::made::make;
 use super::step::{Seen, Step, step};
 use crate::clock::Clock;
 
+/// More than any way from one rest to the next takes.
+const STEPS: usize = 10;
+
 /// Where everything stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
@@ -55,8 +58,10 @@ enum Failure {
     Cluster(#[from] kube::Error),
     #[error("no certificate can be made: {0}")]
     Make(#[from] rcgen::Error),
-    #[error("{0}")]
-    Serve(String),
+    #[error(
+        "the ValidatingWebhookConfiguration {0} does not keep the caBundle that is written to it; let whoever else applies it leave that field alone"
+    )]
+    Contested(String),
 }
 
 impl Keeper {
@@ -109,9 +114,9 @@ impl Keeper {
         (life / part).clamp(least, most)
     }
 
-    /// Steps until there is nothing to do.
+    /// Steps until there is nothing to do, and not for ever where somebody else undoes them.
     async fn turn(&mut self) -> Result<(), Failure> {
-        loop {
+        for _ in 0..STEPS {
             let Some(configuration) = self
                 .configurations
                 .get_opt(&self.places.configuration)
@@ -120,15 +125,20 @@ impl Keeper {
                 return Err(Failure::NotInstalled(self.places.configuration.clone()));
             };
             let secret = self.secrets.get_opt(&self.places.secret).await?;
-            let kept = secret
+            let mut kept = secret
                 .as_ref()
                 .and_then(|secret| Kept::read(secret.data.as_ref()?));
             let trusted = trusted(&configuration);
             // What is trusted is served until its successor is, also where the Secret was lost and made anew.
             let is_trusted = |kept: &&Kept| trusted.as_deref() == Some(kept.bundle().as_bytes());
             let first = self.served.is_none();
-            if let Some(kept) = kept.as_ref().filter(|kept| first || is_trusted(kept)) {
-                self.serve(&kept.current)?;
+            let served = kept.as_ref().filter(|kept| first || is_trusted(kept));
+            if let Some(Err(why)) = served.map(|kept| self.serve(&kept.current)) {
+                tracing::warn!(
+                    secret = self.places.secret,
+                    "what the Secret keeps cannot be served ({why}), so another certificate is made"
+                );
+                kept = None;
             }
             let names = self.names(&configuration);
             let next = step(&Seen {
@@ -144,17 +154,17 @@ impl Keeper {
                 (next, kept) => self.write(next, secret, kept.as_ref(), &names).await?,
             }
         }
+        Err(Failure::Contested(self.places.configuration.clone()))
     }
 
-    fn serve(&mut self, pair: &Pair) -> Result<(), Failure> {
+    fn serve(&mut self, pair: &Pair) -> Result<(), String> {
         if self.served.as_ref() == Some(&pair.certificate) {
             return Ok(());
         }
         (self.serve)(
             pair.certificate.as_bytes(),
             pair.key.expose_secret().as_bytes(),
-        )
-        .map_err(Failure::Serve)?;
+        )?;
         tracing::info!(next = ?pair.due(), "the webhook has a certificate; when the next one is made");
         self.served = Some(pair.certificate.clone());
         Ok(())
