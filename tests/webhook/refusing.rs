@@ -60,7 +60,7 @@ async fn names(scene: &Scene, user: &User) {
     let reserved = || Refusal::ObjectIsDeletedButRecoverable(shown(Kind::Key, &proxy, true));
     refused(scene, &key(user, "signing", &json!({})), reserved()).await;
     // By its key name alone, from another resource.
-    let other = key(user, "other", &json!({"keyName": "signing"}));
+    let other = key(user, "other", &json!({"keyName": "Signing"}));
     refused(scene, &other, reserved()).await;
     // What asks for its recovery, and what is of another name, passes in silence.
     let again = key(user, "signing", &json!({"createMode": "CreateOrRecover"}));

@@ -42,6 +42,22 @@ impl Webhook {
         Ok(judge(&wanted, &facts, self.settings))
     }
 
+    async fn kept(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: Option<String>,
+    ) -> Found<Option<Proxy>> {
+        match name {
+            Some(name) => {
+                self.look
+                    .proxy(kind, &names::proxy_name(namespace, &name))
+                    .await
+            }
+            None => Ok(None),
+        }
+    }
+
     async fn facts(&self, wanted: &Wanted) -> Found<Facts> {
         let Wanted {
             namespace,
@@ -50,27 +66,17 @@ impl Webhook {
             key,
             ..
         } = wanted;
-        let proxy = names::proxy_name(namespace, name);
-        let proxy = self.look.proxy(*kind, &proxy);
         let hsm = async {
             match key {
                 Some(spec) => self.look.around(namespace, &spec.hsm).await.map(Some),
                 None => Ok(None),
             }
         };
-        // Where nothing else is said a key's name is its resource's, and the first look has found it.
-        let namesakes = async {
-            match key
-                .as_ref()
-                .map(|spec| (&spec.hsm, spec.key_name.as_deref()))
-            {
-                Some((hsm, Some(said))) if said != name => {
-                    self.look.namesakes(namespace, hsm, said).await
-                }
-                _ => Ok(Vec::new()),
-            }
-        };
-        let (proxy, hsm, namesakes) = tokio::try_join!(proxy, hsm, namesakes)?;
+        let (proxy, namesake, hsm) = tokio::try_join!(
+            self.kept(*kind, namespace, Some(name.clone())),
+            self.kept(*kind, namespace, wanted.namesake()),
+            hsm
+        )?;
         let asks = proxy.is_some() && wanted.mode == api::CreateMode::CreateOrRecover;
         let found = if asks {
             self.look.namespace(namespace).await?
@@ -78,10 +84,19 @@ impl Webhook {
             None
         };
         Ok(Facts {
-            proxies: proxy.into_iter().chain(namesakes).collect(),
+            proxies: proxy.into_iter().chain(namesake).collect(),
             namespace: found.map(|(uid, _)| uid),
             hsm,
         })
+    }
+}
+
+impl Wanted {
+    /// Whose key name it may be that is said: most keys are named as their resource. A deleted one that was named otherwise only the records know at this
+    /// price, since a selector would have to read every proxy.
+    fn namesake(&self) -> Option<String> {
+        let said = self.key.as_ref()?.key_name.as_ref()?.to_ascii_lowercase();
+        (said != self.name).then_some(said)
     }
 }
 

@@ -52,17 +52,6 @@ impl Look {
         })
     }
 
-    /// The deleted keys that have just this key name in that HSM.
-    pub(super) async fn namesakes(
-        &self,
-        namespace: &str,
-        hsm: &str,
-        key: &str,
-    ) -> Found<Vec<Proxy>> {
-        let only = format!("spec.origin.namespace={namespace},spec.hsm={hsm},spec.keyName={key}");
-        self.deleted_keys(&only).await
-    }
-
     async fn deleted_keys(&self, only: &str) -> Found<Vec<Proxy>> {
         let found = self.all().list(&ListParams::default().fields(only)).await?;
         Ok(found.items.into_iter().map(of_key).collect())

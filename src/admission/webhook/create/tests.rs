@@ -171,3 +171,14 @@ fn a_key_of_a_deleted_hsm_is_told_unless_that_is_on_its_way_back() {
     facts.hsm = Some(Around::Absent);
     assert_eq!(judge(&key, &facts, SETTINGS), SILENCE);
 }
+
+#[test]
+fn a_key_name_is_looked_for_where_keys_are_named_as_their_resource() {
+    let mut key = wanted(Kind::Key, Mode::Default);
+    assert_eq!(key.namesake(), None);
+    for (said, looked) in [("it", None), ("IT", None), ("Signing", Some("signing"))] {
+        key.key.as_mut().expect("a key").key_name = Some(said.into());
+        assert_eq!(key.namesake().as_deref(), looked, "{said}");
+    }
+    assert_eq!(wanted(Kind::Hsm, Mode::Default).namesake(), None);
+}
