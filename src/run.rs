@@ -102,7 +102,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     );
     let router = http::router(shared.readiness.clone(), Arc::clone(&shared.metrics));
     tasks.spawn(HEALTH, server.serve(router, shared.end.clone()));
-    tasks.spawn(CLOCK, watch_clock(shared.clone()));
     if let Some(settings) = &shared.config.webhook {
         let server = listen(settings.address, "--webhook-addr").await?;
         tracing::info!(address = %server.address(), "the webhook is served");
@@ -111,6 +110,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             webhook::serve(shared.clone(), settings.clone(), server),
         );
     }
+    tasks.spawn(CLOCK, watch_clock(shared.clone()));
 
     if let Some(leader) = lead(&shared, &mut tasks).await? {
         work(&shared, &mut tasks, leader).await?;
