@@ -92,3 +92,65 @@ impl Server {
         server.await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use rcgen::{CertifiedKey as Made, generate_simple_self_signed};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Certificate and key, PEM.
+    fn pair() -> (String, String) {
+        let Made { cert, signing_key } =
+            generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("made");
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn what_cannot_be_served_says_why_and_leaves_what_was_served() {
+        let identity = Identity::default();
+        let (certificate, key) = pair();
+        identity
+            .set(certificate.as_bytes(), key.as_bytes())
+            .expect("a pair");
+        let before = identity.0.read().expect("whole").clone().expect("served");
+        let (_, others) = pair();
+        for (certificate, key, why) in [
+            ("hello", key.as_str(), "the certificate is empty"),
+            (certificate.as_str(), "hello", "the private key is no PEM"),
+            (
+                certificate.as_str(),
+                others.as_str(),
+                "certificate and private key cannot be used",
+            ),
+        ] {
+            let said = identity
+                .set(certificate.as_bytes(), key.as_bytes())
+                .expect_err(why);
+            assert!(said.starts_with(why), "{said}");
+        }
+        let after = identity.0.read().expect("whole").clone().expect("served");
+        assert!(Arc::ptr_eq(&before, &after));
+    }
+
+    #[tokio::test]
+    async fn it_stops_when_it_is_told_to_and_frees_its_port() {
+        let stop = CancellationToken::new();
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+        let server = server.expect("a free port");
+        let address = server.address();
+        let task = tokio::spawn(server.serve_tls(Router::new(), Identity::default(), stop.clone()));
+        // One that never says a word does not keep it.
+        let _silent = TcpStream::connect(address).await.expect("it listens");
+        stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(30), task).await;
+        ended
+            .expect("in time")
+            .expect("no panic")
+            .expect("a graceful end");
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}
