@@ -39,7 +39,7 @@ async fn main() {
         store::run(size("KEYS", 50));
     }
     if wanted("memory") {
-        memory::run(size("DELETED", 10_000)).await;
+        memory::run(size("KEPT", 2000)).await;
     }
     if wanted("webhook") {
         webhook::run(size("DELETED", 10_000), size("ASKED", 500)).await;

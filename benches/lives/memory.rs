@@ -13,6 +13,9 @@ use crate::operator::Build;
 #[global_allocator]
 static COUNTED: &stats_alloc::StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
+/// Long enough for whatever ends or begins.
+const REST: Duration = Duration::from_secs(20);
+
 pub async fn run(deleted: usize) {
     let plane = borrow(Options::default()).await;
     let empty = working(&plane, MemoryBackend::new()).await;
@@ -28,9 +31,11 @@ pub async fn run(deleted: usize) {
 
 /// The bytes that an operator holds once it has seen all there is.
 async fn working(plane: &Plane, backend: MemoryBackend) -> usize {
+    // What ran before lets go of its own first.
+    tokio::time::sleep(REST).await;
     let before = Region::new(COUNTED);
     let operator = Build::new(plane, backend).await.start().await;
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    tokio::time::sleep(REST).await;
     let change = before.change();
     operator.crash().await;
     change
