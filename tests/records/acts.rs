@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use kube::api::DynamicObject;
+use managed_hsm_operator::backend::HsmBackend;
+use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
 use testplane::{Plane, eventually};
@@ -69,8 +71,8 @@ pub async fn found(operator: &Operator, often: impl Fn(u32) -> bool) {
     .await;
 }
 
-/// Enough happens that a cluster which forgets it, and starts anew, does not catch up before anybody looks.
-pub async fn time_passes(plane: &Plane, ns: &str) {
+/// Enough happens, and the operator knows of it, that a cluster which forgets it, and starts anew, does not catch up before anybody looks.
+pub async fn time_passes(plane: &Plane, ns: &str, backend: &MemoryBackend) {
     let one = |number: u32| {
         format!(
             "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: later-{number}, namespace: {ns}}}\n"
@@ -78,6 +80,20 @@ pub async fn time_passes(plane: &Plane, ns: &str) {
     };
     let all: String = (0..200).map(one).collect();
     plane.kubectl(&["create", "-f", "-"], &all).await.ok();
+    let get = "jsonpath={.metadata.resourceVersion}";
+    let get = ["get", "configmap", "later-199", "-n", ns, "-o", get];
+    let last: u64 = plane
+        .kubectl(&get, "")
+        .await
+        .ok()
+        .parse()
+        .expect("a number");
+    eventually("the operator knows of it", PATIENCE, async || {
+        let noted = backend.revision();
+        let knows = noted.as_ref().is_ok_and(|noted| *noted >= last);
+        knows.then_some(()).ok_or(format!("{noted:?} of {last}"))
+    })
+    .await;
 }
 
 /// A Purge, which no namespace has.

@@ -15,7 +15,8 @@ use crate::operator::{self, Build, Operator, gone, until};
 async fn sd23_an_etcd_that_was_put_back_is_seen_and_what_it_forgot_is_known_by_the_record() {
     let plane = borrow(Options::default()).await;
     let ns = plane.namespace("forgot").await;
-    let operator = Operator::start(&plane, MemoryBackend::new()).await;
+    let backend = MemoryBackend::new();
+    let operator = Operator::start(&plane, backend.clone()).await;
     apply(&plane, &safe_and_key(&ns)).await;
     let key = ready(&plane, &ns, KEY, "signing").await;
     let copy = plane.copy_etcd().expect("a copy");
@@ -23,7 +24,7 @@ async fn sd23_an_etcd_that_was_put_back_is_seen_and_what_it_forgot_is_known_by_t
     let proxy = format!("{ns}.signing");
     until(&plane, KEY_PROXY, None, &proxy, "Ready", "True", "").await;
 
-    time_passes(&plane, &ns).await;
+    time_passes(&plane, &ns, &backend).await;
     plane.restore_etcd(&copy).expect("put back");
     found(&operator, |count| count > 0).await;
     // The object is there again, the proxy is not; the record says deleted, and decides.
@@ -41,7 +42,8 @@ async fn sd23_an_etcd_that_was_put_back_is_seen_and_what_it_forgot_is_known_by_t
 async fn sd23_a_purge_that_an_old_etcd_brings_back_has_to_be_asked_again() {
     let plane = borrow(Options::default()).await;
     let ns = plane.namespace("withdrawn").await;
-    let mut build = Build::new(&plane, MemoryBackend::new()).await;
+    let backend = MemoryBackend::new();
+    let mut build = Build::new(&plane, backend.clone()).await;
     build.settings.quorum = 2;
     let operator = build.start().await;
     apply(&plane, &safe_and_key(&ns)).await;
@@ -63,7 +65,7 @@ async fn sd23_a_purge_that_an_old_etcd_brings_back_has_to_be_asked_again() {
     .await;
     let copy = plane.copy_etcd().expect("a copy");
     delete(&plane, &ns, "purge/by-anna").await;
-    time_passes(&plane, &ns).await;
+    time_passes(&plane, &ns, &backend).await;
 
     plane.restore_etcd(&copy).expect("put back");
     found(&operator, |count| count > 0).await;
