@@ -13,7 +13,7 @@ help: ## this list
 demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 8)
 	@hack/demo.sh
 
-test: ## all tests, on a real control plane, of the long series a sample (about 20 minutes; the first time about 35)
+test: ## all tests, on a real control plane, of the long series a sample (about 25 minutes; the first time about 40)
 	@hack/test.sh
 
 whole: ## the long series whole, of which make test takes a sample: crashes, lost answers, races, rows, storm (about 40 minutes)

@@ -1,8 +1,8 @@
 //! What a life costs: requests, lives a second, the store's own work, memory, the webhook. Figures to compare side by side in one run, on
 //! a real control plane; none of them is a test's pass or fail.
 //!
-//! `KEYS` says how many keys are counted (50), `LIVES` how many lives are lived by each contender (640), `DELETED` how many
-//! soft-deleted keys the memory and the webhook are measured with (10000), `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
+//! `KEYS` says how many keys are counted (50), `LIVES` how many lives are lived by each contender (640), `KEPT` and `DELETED` how many
+//! soft-deleted keys the memory (2000) and the webhook (10000) are measured with, `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
 
 #[path = "../tests/operator/mod.rs"]
 mod operator;

@@ -42,7 +42,7 @@ one() { # what cargo is to run; its output is shown as a whole when it has ended
   [ $verdict = ok ] || echo "$name" >>"$log/failed"
 }
 SIDE_BY_SIDE=${SIDE_BY_SIDE:-2}
-say "the tests: running, $SIDE_BY_SIDE programs at a time (usually 15 minutes)"
+say "the tests: running, $SIDE_BY_SIDE programs at a time (usually 20 minutes)"
 for program in --lib "${programs[@]}" --bins --doc; do
   case $program in --*) what=("$program") ;; *) what=(--test "$program") ;; esac
   while [ "$(jobs -rp | wc -l)" -ge "$SIDE_BY_SIDE" ]; do wait -n || true; done
