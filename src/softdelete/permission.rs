@@ -221,12 +221,15 @@ impl Policies {
     pub fn missing_for(&self, asked: DateTime<Utc>) -> Option<Missing> {
         match self {
             Self::Missing(what) => Some(lack(what, Lack::Unseen)),
-            Self::Since(since) if asked < settled(*since) => {
-                Some(lack(ALL_POLICIES, Lack::CameLater))
-            }
+            Self::Since(since) if asked < settled(*since) => Some(unbelieved()),
             Self::Since(_) => None,
         }
     }
+}
+
+/// Asked for while they did not stand, by what was found then.
+pub fn unbelieved() -> Missing {
+    lack(ALL_POLICIES, Lack::CameLater)
 }
 
 const ALL_POLICIES: &str = "policies' last change";

@@ -279,8 +279,8 @@ impl Refusal {
             Self::ForeignMaterial { cluster } => (
                 format!("this material belongs to the cluster {cluster}"),
                 format!("leave it to that cluster, or let an administrator take it over with --adopt-cluster-id {cluster}")),
-            Self::PoliciesMissing { missing, lack: Lack::CameLater } => (
-                format!("this was asked before the {missing}, and nothing is destroyed or handed out on what they did not see"),
+            Self::PoliciesMissing { lack: Lack::CameLater, .. } => (
+                "this was asked before the admission policies stood as they should, and nothing is destroyed or handed out on what they did not see".into(),
                 "delete it and create it again".into()),
             Self::PoliciesMissing { missing, lack: Lack::Unseen } => (
                 format!("the {missing} is not in place, and nothing is destroyed or handed out on what it did not see"),

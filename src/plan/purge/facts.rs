@@ -1,13 +1,13 @@
 //! What a purge depends on, in the rules' words.
 
 use crate::api;
-use crate::api::conditions::{self, ACCEPTED};
+use crate::api::conditions::{self, ACCEPTED, ConditionStatus};
 use crate::plan::hold;
 use crate::plan::ids;
 use crate::plan::observed::{Body, Material, Object, Observed, Proxy, Purge};
 use crate::plan::{status, translate};
 use crate::softdelete::evidence::{self, ProxyShows, Seen};
-use crate::softdelete::permission::Missing;
+use crate::softdelete::permission::{Missing, unbelieved};
 use crate::softdelete::protection::{Protections, protector};
 use crate::softdelete::purge::{self as rules, ProxyFound, PurgeFacts, PurgeVerdict, Request, Way};
 use crate::softdelete::record::Token;
@@ -135,12 +135,15 @@ fn request(o: &Observed, found: Option<&Proxy>, purge: &Purge) -> Request {
     }
 }
 
-/// One that was accepted was seen under policies; who asked for another one is known only if they stood when it was made.
+/// One that was accepted was seen under policies; who asked for another one is known only if they stood when it was made. One that was not accepted at
+/// first sight never is, whatever stands by now.
 fn policies_missing(o: &Observed, purge: &Purge) -> Option<Missing> {
-    if conditions::is_true(&purge.status.conditions, ACCEPTED) {
-        o.policies.missing(o.now)
-    } else {
-        o.policies.missing_for(purge.meta.created)
+    let accepted = conditions::get(&purge.status.conditions, ACCEPTED);
+    let asked = purge.meta.created;
+    match accepted.map(|condition| condition.status) {
+        Some(ConditionStatus::True) => o.policies.missing(o.now),
+        None => o.policies.missing_for(asked),
+        Some(_) => Some(o.policies.missing_for(asked).unwrap_or_else(unbelieved)),
     }
 }
 

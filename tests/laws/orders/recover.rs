@@ -1,6 +1,7 @@
 //! Recover, and purge.
 
 use super::*;
+use managed_hsm_operator::softdelete::permission::Policies;
 
 #[test]
 fn recover_1_it_begins_only_where_the_proxy_shows_the_record_of_the_look() {
@@ -215,6 +216,50 @@ fn sd33_a_purge_is_accepted_only_while_the_policies_that_say_who_asks_are_in_pla
             assert_eq!(shown, accepted, "{kind:?} {hindrance:?}");
         }
     }
+}
+
+#[test]
+fn sd33_what_was_not_accepted_at_first_sight_never_is_and_says_so() {
+    let case = Case {
+        kind: Kind::Key,
+        material: pair(Mark::Deleted),
+        hsm: HsmCase::Live,
+        proxy: Some(KEPT),
+        record: record(RecordState::Deleted),
+        purge: PurgeCase {
+            request: Request::Unseen,
+            hindrance: Hindrance::Policies,
+            ..USUAL.purge
+        },
+        ..USUAL
+    };
+    let mut seen = case.observed();
+    // By now they stand, and have since long before it was asked.
+    let mut stand = false;
+    for _ in 0..6 {
+        match step(&seen) {
+            Some(Effect::ShowProxy(_, shown)) => {
+                seen.proxy.as_mut().expect("it is kept").status = *shown;
+            }
+            Some(Effect::ShowPurge(_, shown)) => {
+                seen.purges[0].status = *shown;
+                seen.policies = Policies::Since(chrono::DateTime::<chrono::Utc>::MIN_UTC);
+                stand = true;
+            }
+            None => break,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(stand, "it was seen");
+    let shown = &seen.purges[0].status.conditions;
+    assert!(!conditions::is_true(shown, ACCEPTED));
+    let ready = conditions::get(shown, conditions::READY).expect("it says why");
+    assert_eq!(ready.reason, "PoliciesMissing");
+    assert!(
+        ready.message.contains("create it again"),
+        "{}",
+        ready.message
+    );
 }
 
 #[test]
