@@ -147,6 +147,14 @@ pub const HSM: Watched = Watched::Object(Kind::Hsm);
 pub const KEY: Watched = Watched::Object(Kind::Key);
 pub const DELETED_HSM: Watched = Watched::Proxy(Kind::Hsm);
 pub const DELETED_KEY: Watched = Watched::Proxy(Kind::Key);
+pub const OURS: [Watched; 6] = [
+    HSM,
+    KEY,
+    DELETED_HSM,
+    DELETED_KEY,
+    Watched::Recover,
+    Watched::Purge,
+];
 
 pub fn object(of: Watched, name: &str, data: Value) -> DynamicObject {
     let mut made = DynamicObject::new(name, &of.resource());

@@ -6,7 +6,7 @@ use serde_json::Value;
 use testplane::{Options, Plane, borrow};
 
 use crate::NAMESPACE;
-use crate::rendered::{CHART, helm, standing};
+use crate::rendered::{CHART, established, helm, standing};
 
 const RELEASE: &str = "hsm";
 /// What Helm says of objects that are another release's.
@@ -61,14 +61,7 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
         "--from-literal=so-pin=not-a-real-one",
     ];
     plane.kubectl(&secret, "").await.ok();
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    plane.kubectl(&wait, "").await.ok();
+    established(&plane).await;
     let hsm = r#"{"apiVersion": "managedhsm.dev/v1alpha1", "kind": "ManagedHsm", "metadata": {"name": "safe", "namespace": "default"}, "spec": {}}"#;
     plane.kubectl(&["apply", "-f", "-"], hsm).await.ok();
 

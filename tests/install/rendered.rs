@@ -118,6 +118,18 @@ pub async fn standing(plane: &Plane) -> BTreeMap<String, Value> {
     standing
 }
 
+/// The API server serves our kinds.
+pub async fn established(plane: &Plane) {
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ];
+    plane.kubectl(&wait, "").await.ok();
+}
+
 /// The one of that kind.
 pub fn one<'a>(objects: &'a Objects, kind: &str) -> &'a Value {
     let mut found = objects.iter().filter(|(key, _)| key[0] == kind);

@@ -18,7 +18,7 @@ use testplane::{Options, borrow, eventually};
 use crate::NAMESPACE;
 use crate::believed::SETTLED;
 use crate::process::{Process, log_of, webhook_port};
-use crate::rendered::{Objects, file, objects, one};
+use crate::rendered::{Objects, established, file, objects, one};
 use crate::user::{User, is, material, uid};
 
 const KEY: Watched = Watched::Object(Kind::Key);
@@ -65,14 +65,7 @@ impl Installed {
             .kubectl(&["apply", "--server-side", "-f", "-"], &yaml)
             .await
             .ok();
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "--all",
-            "--timeout=60s",
-        ];
-        plane.kubectl(&wait, "").await.ok();
+        established(&plane).await;
         // Who asks from now on is believed.
         tokio::time::sleep(SETTLED).await;
         let kubeconfig = plane.kubeconfig_of_service_account(NAMESPACE, NAME).await;

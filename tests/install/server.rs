@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testplane::{Options, Plane, borrow, eventually};
 
 use crate::NAMESPACE;
-use crate::rendered::{Objects, file, kustomize, objects, one, standing};
+use crate::rendered::{Objects, established, file, kustomize, objects, one, standing};
 use crate::user::{PATIENCE, User};
 use crate::values::with_everything;
 
@@ -20,17 +20,6 @@ async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
     let output = plane.kubectl(&arguments, yaml).await;
     assert_eq!(output.stderr, "", "{output:?}");
     output.ok();
-}
-
-async fn established(plane: &Plane) {
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    plane.kubectl(&wait, "").await.ok();
 }
 
 /// A pod of the Deployment's template, as its ReplicaSet would make it.

@@ -7,17 +7,8 @@ use managed_hsm_operator::controller::cluster::Watched;
 use serde_json::{Value, json};
 
 use super::ground::{BUSY, Ground, dry_delete, dry_patch, swapped};
-use crate::admission::scene::{DELETED_HSM, DELETED_KEY, HSM, KEY, object, refused};
+use crate::admission::scene::{DELETED_KEY, KEY, OURS, object, refused};
 use crate::guarded_plane;
-
-const OURS: [Watched; 6] = [
-    HSM,
-    KEY,
-    DELETED_HSM,
-    DELETED_KEY,
-    Watched::Recover,
-    Watched::Purge,
-];
 
 /// By a merge, a JSON patch, a PUT and a forced apply; as a dry run, and really.
 async fn every_way(api: &Api<DynamicObject>, of: Watched, name: &str, status: &Value, words: &str) {

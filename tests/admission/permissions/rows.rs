@@ -10,7 +10,7 @@ use managed_hsm_operator::softdelete::permission::{
 use serde_json::{Value, json};
 
 use super::acts::{Act, Http, ME, Then};
-use crate::admission::scene::{DELETED_HSM, DELETED_KEY, HSM, KEY, Scene, object};
+use crate::admission::scene::{DELETED_HSM, DELETED_KEY, HSM, KEY, OURS, Scene, object};
 
 const KINDS: [Kind; 2] = [Kind::Hsm, Kind::Key];
 
@@ -34,15 +34,6 @@ pub async fn all(scene: &Scene) -> Vec<Act> {
     }
     all
 }
-
-const OURS: [Watched; 6] = [
-    HSM,
-    KEY,
-    DELETED_HSM,
-    DELETED_KEY,
-    Watched::Recover,
-    Watched::Purge,
-];
 
 /// What stands in the scene, by kind; the last is the Purge that is executing.
 struct Standing(Vec<(Watched, DynamicObject)>);
