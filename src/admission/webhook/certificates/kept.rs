@@ -52,6 +52,11 @@ impl Pair {
         Some(until - (until - from) / 3)
     }
 
+    /// Past its life nobody trusts it. What cannot be read is not said to be.
+    pub(super) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        life(&self.certificate).is_some_and(|(_, until)| until < now)
+    }
+
     /// Whether it is for all these names.
     pub(super) fn is_for(&self, names: &[String]) -> bool {
         let own = names_of(&self.certificate).unwrap_or_default();

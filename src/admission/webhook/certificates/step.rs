@@ -25,7 +25,7 @@ pub(super) enum Step {
     Trust,
     /// Make the next one, with its authority beside the present one's.
     MakeNext,
-    /// Serve the next one, which is trusted everywhere.
+    /// Serve the next one, which is trusted everywhere, or the only one that can be.
     TakeNext,
     /// Leave out the authorities that are past their life.
     Forget,
@@ -45,7 +45,7 @@ pub(super) fn step(seen: &Seen<'_>) -> Step {
     };
     match &kept.next {
         Some(next) if !fits(next) => Step::MakeNext,
-        Some(_) if seen.settled => Step::TakeNext,
+        Some(_) if seen.settled || kept.current.is_over(seen.now) => Step::TakeNext,
         Some(_) => Step::Rest,
         None if !fits(&kept.current) => Step::MakeNext,
         None if kept.valid_authorities(seen.now).len() < kept.authorities.len() => Step::Forget,

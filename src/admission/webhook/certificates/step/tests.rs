@@ -115,6 +115,17 @@ fn the_next_one_is_not_served_before_its_authority_settled() {
     assert_eq!(world.next(true, now), Step::TakeNext);
 }
 
+/// The operator was away for longer than a certificate lives.
+#[test]
+fn where_the_present_one_is_past_its_life_the_next_one_waits_for_nothing() {
+    let mut world = fresh();
+    let now = days(100);
+    world.take(Step::MakeNext, now);
+    assert_eq!(world.next(false, now), Step::Trust, "but to be trusted");
+    world.take(Step::Trust, now);
+    assert_eq!(world.next(false, now), Step::TakeNext);
+}
+
 /// Wherever it is killed the next look goes on; killed means only that nothing was kept in memory, and nothing is.
 #[test]
 fn after_any_step_another_operator_goes_on_from_what_it_sees() {
