@@ -16,10 +16,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use kube::api::Api;
-use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt, watcher};
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::{Caches, Cluster, Source, Watched};
+use managed_hsm_operator::controller::kept::kept;
 use managed_hsm_operator::controller::stops::Stops;
 use managed_hsm_operator::softdelete::Kind;
 use operator::Build;
@@ -47,14 +48,12 @@ fn races(kind: Kind, state: State, act: Act) -> bool {
 fn watched(client: &kube::Client, tasks: &mut JoinSet<()>) -> Cluster {
     let mut caches = Caches::new();
     for of in Watched::ALL {
-        let writer = Writer::new(of.resource());
+        let writer = Writer::new(of);
         caches.insert(of, writer.as_reader());
         let all: Api<kube::api::DynamicObject> = Api::all_with(client.clone(), &of.resource());
         let stream = watcher(all, watcher::Config::default()).default_backoff();
         tasks.spawn(async move {
-            reflector::reflector(writer, stream)
-                .for_each(async |_| ())
-                .await;
+            kept(of, writer, stream).for_each(async |_| ()).await;
         });
     }
     Cluster::new(client.clone(), caches)

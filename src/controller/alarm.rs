@@ -114,13 +114,14 @@ pub(super) async fn undeletable_no_more(context: &Context) {
     let kinds = [Kind::Hsm, Kind::Key];
     let watched = kinds.map(|kind| [Watched::Object(kind), Watched::Proxy(kind)]);
     let shown = watched.into_iter().flatten().map(|of| {
-        let cached = context.cluster.list(of, |found| {
-            let level = found.data.pointer("/status/recoveryLevel").cloned();
-            level
-                .and_then(|level| serde_json::from_value(level).ok())
-                .is_some_and(RecoveryLevel::is_by_subscription)
-        });
-        cached.len()
+        let all = context.cluster.list(of, |_| true);
+        let levels = all
+            .iter()
+            .filter_map(|found| found.data.pointer("/status/recoveryLevel").cloned());
+        let levels = levels.filter_map(|level| serde_json::from_value(level).ok());
+        levels
+            .filter(|level: &RecoveryLevel| level.is_by_subscription())
+            .count()
     });
     let count: usize = shown.sum();
     if count > 0 {

@@ -8,6 +8,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 
+use super::kept::{self, Kept};
 use crate::api;
 use crate::plan::Lineage;
 use crate::softdelete::Kind;
@@ -55,7 +56,7 @@ impl Watched {
     }
 }
 
-pub type Caches = HashMap<Watched, Store<DynamicObject>>;
+pub type Caches = HashMap<Watched, Store<Kept>>;
 
 #[derive(Clone)]
 pub struct Cluster {
@@ -147,10 +148,7 @@ impl Cluster {
     ) -> Result<Vec<DynamicObject>, kube::Error> {
         let of = Watched::Proxy(Kind::Key);
         match source {
-            Source::Cache => Ok(self.list(of, |found| {
-                text(found, "/spec/origin/namespace") == Some(&hsm.namespace)
-                    && text(found, "/spec/hsm") == Some(&hsm.name)
-            })),
+            Source::Cache => Ok(self.list(of, |kept| kept.is_in(hsm))),
             Source::Live => {
                 let its = format!(
                     "spec.origin.namespace={},spec.hsm={}",
@@ -176,7 +174,7 @@ impl Cluster {
     }
 
     pub fn cached_keys(&self, hsm: &Lineage) -> Vec<DynamicObject> {
-        self.list(Watched::Object(Kind::Key), |found| is_in(found, hsm))
+        self.list(Watched::Object(Kind::Key), |kept| kept.is_in(hsm))
     }
 
     /// The Recovers that name what stood under that name.
@@ -186,12 +184,8 @@ impl Cluster {
         lineage: &Lineage,
     ) -> Result<Vec<DynamicObject>, kube::Error> {
         let api = self.namespaced(Watched::Recover, &lineage.namespace);
-        let kind = lineage.kind.object();
-        self.naming(source, Watched::Recover, &api, &lineage.name, |found| {
-            found.metadata.namespace.as_ref() == Some(&lineage.namespace)
-                && text(found, "/spec/kind") == Some(kind)
-        })
-        .await
+        self.naming(source, Watched::Recover, &api, &lineage.name, lineage)
+            .await
     }
 
     /// The Purges that name its proxy.
@@ -201,15 +195,9 @@ impl Cluster {
         lineage: &Lineage,
     ) -> Result<Vec<DynamicObject>, kube::Error> {
         let proxy = crate::softdelete::names::proxy_name(&lineage.namespace, &lineage.name);
-        let kind = lineage.kind.proxy();
-        self.naming(
-            source,
-            Watched::Purge,
-            &self.global(Watched::Purge),
-            &proxy,
-            |found| text(found, "/spec/kind") == Some(kind),
-        )
-        .await
+        let api = self.global(Watched::Purge);
+        self.naming(source, Watched::Purge, &api, &proxy, lineage)
+            .await
     }
 
     async fn naming(
@@ -218,15 +206,15 @@ impl Cluster {
         of: Watched,
         api: &Api<DynamicObject>,
         name: &str,
-        its: impl Fn(&DynamicObject) -> bool,
+        lineage: &Lineage,
     ) -> Result<Vec<DynamicObject>, kube::Error> {
-        let named = |found: &DynamicObject| text(found, "/spec/name") == Some(name) && its(found);
         match source {
-            Source::Cache => Ok(self.list(of, named)),
+            Source::Cache => Ok(self.list(of, |kept| kept.is_about(lineage))),
             Source::Live => {
                 let params = ListParams::default().fields(&format!("spec.name={name}"));
-                let all = listed(api, &params).await?;
-                Ok(all.into_iter().filter(named).collect())
+                let mut all = listed(api, &params).await?;
+                all.retain(|found| kept::about(of, found).as_ref() == Some(lineage));
+                Ok(all)
             }
         }
     }
@@ -273,28 +261,24 @@ impl Cluster {
         self.cached(Watched::Proxy(lineage.kind), None, &name)
     }
 
-    fn cached(&self, of: Watched, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
-        let mut wanted = ObjectRef::<DynamicObject>::new_with(name, of.resource());
+    pub fn cached(
+        &self,
+        of: Watched,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<DynamicObject> {
+        let mut wanted = ObjectRef::<Kept>::new_with(name, of);
         wanted.namespace = namespace.map(str::to_owned);
-        self.caches
-            .get(&of)?
-            .get(&wanted)
-            .map(|found| (*found).clone())
+        self.caches.get(&of)?.get(&wanted)?.object()
     }
 
     /// Everything of that kind that the cache has and `wanted` takes.
-    pub fn list(&self, of: Watched, wanted: impl Fn(&DynamicObject) -> bool) -> Vec<DynamicObject> {
-        self.caches
-            .get(&of)
-            .map(|store| {
-                store
-                    .state()
-                    .iter()
-                    .filter(|found| wanted(found))
-                    .map(|found| (**found).clone())
-                    .collect()
-            })
-            .unwrap_or_default()
+    pub fn list(&self, of: Watched, wanted: impl Fn(&Kept) -> bool) -> Vec<DynamicObject> {
+        let kept = self.caches.get(&of).map(Store::state).unwrap_or_default();
+        kept.iter()
+            .filter(|kept| wanted(kept))
+            .filter_map(|kept| kept.object())
+            .collect()
     }
 }
 

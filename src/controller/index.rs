@@ -22,6 +22,7 @@ struct Inner {
     entries: HashMap<RecordId, Entry>,
     by_lineage: HashMap<Lineage, BTreeSet<RecordId>>,
     by_hsm: HashMap<RecordId, BTreeSet<RecordId>>,
+    by_name: HashMap<Name, BTreeSet<RecordId>>,
     /// When the read began that each entry is from.
     read_at: HashMap<RecordId, Begun>,
     reads: u64,
@@ -44,6 +45,14 @@ pub struct Begun(u64);
 
 /// A key's HSM and its name in there, in lower case.
 type Name = (RecordId, String);
+
+/// None: of an HSM.
+fn key_name(record: &Record) -> Option<Name> {
+    match &record.subject {
+        Subject::Key { hsm, key_name, .. } => Some((hsm.clone(), names::folded(key_name))),
+        Subject::Hsm { .. } => None,
+    }
+}
 
 /// While it is held nobody else's record gets the key name, or the last free place.
 pub struct Claim<'a> {
@@ -164,6 +173,9 @@ impl Index {
                 let of = inner.by_hsm.entry(hsm.clone()).or_default();
                 of.insert(id.clone());
             }
+            if let Some(name) = key_name(record) {
+                inner.by_name.entry(name).or_default().insert(id.clone());
+            }
         }
         let backend = backend.to_owned();
         inner.entries.insert(id, Entry { backend, held });
@@ -180,8 +192,12 @@ impl Index {
         for ids in inner.by_hsm.values_mut() {
             ids.remove(id);
         }
+        for ids in inner.by_name.values_mut() {
+            ids.remove(id);
+        }
         inner.by_lineage.retain(|_, ids| !ids.is_empty());
         inner.by_hsm.retain(|_, ids| !ids.is_empty());
+        inner.by_name.retain(|_, ids| !ids.is_empty());
     }
 
     pub fn get(&self, id: &RecordId) -> Option<Entry> {
@@ -248,26 +264,17 @@ impl Index {
     /// The key name and the place of a record that is about to be written first. None: since it was looked at, another record has got the name, or the
     /// last of the `most` places, or is just getting it.
     pub fn claim(&self, record: &Record, place: Place, most: Option<usize>) -> Option<Claim<'_>> {
-        let name = match &record.subject {
-            Subject::Key { hsm, key_name, .. } => {
-                Some((hsm.clone(), key_name.to_ascii_lowercase()))
-            }
-            Subject::Hsm { .. } => None,
-        };
+        let name = key_name(record);
         let mut inner = self.lock();
         let arriving = inner.arriving.get(&place).copied().unwrap_or(0);
-        let taken = inner.taken(&place, &record.id) + arriving;
-        if most.is_some_and(|most| taken >= most) {
+        if most.is_some_and(|most| inner.taken(&place, &record.id) + arriving >= most) {
             return None;
         }
         if let Some(wanted) = &name {
-            let has_it = |other: &Record| {
-                matches!(&other.subject, Subject::Key { key_name, .. } if names::same_key_name(key_name, &wanted.1))
-                    && other.id != record.id
-                    && arbiter::holds_names(other.state)
-            };
-            let keys = inner.by_hsm.get(&wanted.0).into_iter().flatten();
-            let mut records = keys.filter_map(|id| inner.entries.get(id)?.held.record());
+            let has_it =
+                |other: &Record| other.id != record.id && arbiter::holds_names(other.state);
+            let named = inner.by_name.get(wanted).into_iter().flatten();
+            let mut records = named.filter_map(|id| inner.entries.get(id)?.held.record());
             if records.any(has_it) || !inner.claims.insert(wanted.clone()) {
                 return None;
             }
@@ -284,6 +291,17 @@ impl Index {
     /// How many live and deleted ones count there, without the one of that id.
     pub fn taken(&self, place: &Place, but: &RecordId) -> usize {
         self.lock().taken(place, but)
+    }
+
+    /// All that ever had that key name in one HSM, case ignored.
+    pub fn named(&self, hsm: &RecordId, key_name: &str) -> Vec<Entry> {
+        let inner = self.lock();
+        let ids = inner.by_name.get(&(hsm.clone(), names::folded(key_name)));
+        let found = ids
+            .into_iter()
+            .flatten()
+            .filter_map(|id| inner.entries.get(id));
+        found.cloned().collect()
     }
 
     /// All keys that were ever made in one HSM.

@@ -64,11 +64,15 @@ pub(super) fn terms(
     let own = uid.as_ref().map(ids::record_id).unwrap_or_default();
     let labels = namespace.and_then(|found| found.metadata.labels.clone());
     let quota = context.quotas.get(backend);
+    let most = context.most(backend, lineage.kind);
     Terms {
         assurance: module.and_then(|module| module.assurance()),
         allowed: quota
             .is_none_or(|quota| (quota.allows)(&lineage.namespace, &labels.unwrap_or_default())),
-        taken: place.map_or(0, |place| context.index.taken(&place, &own)),
-        most: context.most(backend, lineage.kind),
+        // Counted only where there is a limit: it takes a look at every record there.
+        taken: place
+            .filter(|_| most.is_some())
+            .map_or(0, |place| context.index.taken(&place, &own)),
+        most,
     }
 }

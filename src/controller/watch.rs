@@ -1,24 +1,27 @@
 //! The watches: each fills a cache and wakes the lineages that its events are about.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use kube::api::{Api, DynamicObject};
-use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch::Receiver;
 
-use super::Context;
 use super::cluster::{Caches, Watched};
+use super::kept::{Kept, about, kept};
+use super::{Context, convert};
 use crate::plan::Lineage;
+use crate::plan::observed::{NearObject, NearProxy};
 use crate::softdelete::{Kind, RecordId};
 
 /// The caches before they are filled.
 pub struct Watches {
-    writers: Vec<(Watched, Writer<DynamicObject>)>,
+    writers: Vec<(Watched, Writer<Kept>)>,
 }
 
 /// Empty caches, and what fills them.
@@ -26,7 +29,7 @@ pub fn prepare() -> (Caches, Watches) {
     let mut caches = Caches::new();
     let mut writers = Vec::new();
     for of in Watched::ALL {
-        let writer = Writer::new(of.resource());
+        let writer = Writer::new(of);
         caches.insert(of, writer.as_reader());
         writers.push((of, writer));
     }
@@ -50,21 +53,16 @@ impl Watches {
     }
 }
 
-fn watch(
-    client: Client,
-    of: Watched,
-    writer: Writer<DynamicObject>,
-    context: Arc<Context>,
-) -> Task {
+fn watch(client: Client, of: Watched, writer: Writer<Kept>, context: Arc<Context>) -> Task {
     let all: Api<DynamicObject> = Api::all_with(client, &of.resource());
     let stream = in_each_life(context.etcd.lives(), move || {
-        watcher(all.clone(), watcher::Config::default())
-            .default_backoff()
-            .modify(|found| found.metadata.managed_fields = None)
+        watcher(all.clone(), watcher::Config::default()).default_backoff()
     });
     Box::pin(async move {
-        let mut events = std::pin::pin!(reflector::reflector(writer, stream));
+        let mut events = std::pin::pin!(kept(of, writer, stream));
+        let mut faces = Faces::default();
         while let Some(event) = events.next().await {
+            let gone = matches!(event, Ok(watcher::Event::Delete(_)));
             match event {
                 Ok(
                     watcher::Event::Apply(found)
@@ -76,9 +74,17 @@ fn watch(
                         context.etcd.known_of(version);
                     }
                     wake(&context, of, &found);
+                    if let Some(hsm) = hsm_of(of, &found)
+                        && faces.turn(&hsm, of, &found, gone)
+                    {
+                        context.wake_keys_of(&hsm, &hsm_id(&context, &hsm));
+                    }
                 }
                 Ok(watcher::Event::InitDone) => {}
-                Ok(watcher::Event::Init) => context.etcd.ask(),
+                Ok(watcher::Event::Init) => {
+                    faces = Faces::default();
+                    context.etcd.ask();
+                }
                 Err(error) => {
                     context.etcd.ask();
                     tracing::warn!(kind = %of.resource().kind, %error, "the watch broke and begins anew")
@@ -109,21 +115,8 @@ fn in_each_life<S: Stream>(
 fn wake(context: &Context, of: Watched, found: &DynamicObject) {
     match of {
         Watched::Namespace => wake_namespace(context, &found.name_any()),
-        Watched::Object(Kind::Hsm) => {
-            let hsm = Lineage::new(
-                Kind::Hsm,
-                found.namespace().unwrap_or_default(),
-                found.name_any(),
-            );
-            wake_hsm_and_keys(context, hsm);
-        }
-        Watched::Proxy(Kind::Hsm) => {
-            if let Some(hsm) = lineage(of, found) {
-                wake_hsm_and_keys(context, hsm);
-            }
-        }
         Watched::Object(_) | Watched::Proxy(_) | Watched::Recover | Watched::Purge => {
-            let own = lineage(of, found);
+            let own = about(of, found);
             let hsm = own
                 .as_ref()
                 .and_then(|own| hsm_in_flux(context, own, found));
@@ -134,10 +127,45 @@ fn wake(context: &Context, of: Watched, found: &DynamicObject) {
     }
 }
 
-/// Its keys share its fate, and go by its proxy too.
-fn wake_hsm_and_keys(context: &Context, hsm: Lineage) {
-    context.wake_keys_of(&hsm, &hsm_id(context, &hsm));
-    context.waker.wake(hsm);
+/// What an HSM's keys go by of its object or its proxy: they are woken when that changes, not by each count of them.
+#[derive(Default)]
+struct Faces(HashMap<Lineage, Face>);
+
+#[derive(PartialEq, Eq)]
+enum Face {
+    Object(NearObject, Option<String>),
+    Proxy(Option<NearProxy>),
+}
+
+impl Faces {
+    /// Whether it shows another face than before.
+    fn turn(&mut self, hsm: &Lineage, of: Watched, found: &DynamicObject, gone: bool) -> bool {
+        if gone {
+            self.0.remove(hsm);
+            return true;
+        }
+        let face = match of {
+            Watched::Proxy(kind) => Face::Proxy(convert::near_proxy(kind, found).ok()),
+            _ => {
+                let backend = found.data.pointer("/spec/backend");
+                let backend = backend.and_then(|name| name.as_str()).map(str::to_owned);
+                Face::Object(convert::near_object(found), backend)
+            }
+        };
+        match self.0.get(hsm) {
+            Some(before) if *before == face => false,
+            _ => {
+                self.0.insert(hsm.clone(), face);
+                true
+            }
+        }
+    }
+}
+
+/// The HSM whose object or proxy that is.
+fn hsm_of(of: Watched, found: &DynamicObject) -> Option<Lineage> {
+    let own = matches!(of, Watched::Object(Kind::Hsm) | Watched::Proxy(Kind::Hsm));
+    own.then(|| about(of, found)).flatten()
 }
 
 /// The HSM of a key, if it waits for its keys.
@@ -167,30 +195,33 @@ fn wake_namespace(context: &Context, name: &str) {
         .for_each(|lineage| context.waker.wake(lineage));
 }
 
-/// Which lineage an object is about.
-fn lineage(of: Watched, found: &DynamicObject) -> Option<Lineage> {
-    let text = |path: &str| found.data.pointer(path).and_then(|value| value.as_str());
-    match of {
-        Watched::Object(kind) => Some(Lineage::new(kind, found.namespace()?, found.name_any())),
-        Watched::Proxy(kind) => split(kind, &found.name_any()),
-        Watched::Recover => Some(Lineage::new(
-            kind_of(text("/spec/kind")?)?,
-            found.namespace()?,
-            text("/spec/name")?,
-        )),
-        Watched::Purge => split(kind_of(text("/spec/kind")?)?, text("/spec/name")?),
-        Watched::Namespace => None,
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_hsms_keys_are_woken_by_what_they_go_by_and_not_by_each_count_of_them() {
+        let of = Watched::Object(Kind::Hsm);
+        let hsm = Lineage::new(Kind::Hsm, "shop", "safe");
+        let with = |uid: &str, generation: u64, keys: u64| {
+            let mut found = DynamicObject::new("safe", &of.resource()).within("shop");
+            found.metadata.uid = Some(uid.to_owned());
+            found.data = json!({"spec": {"backend": "default"},
+                "status": {"recordGeneration": generation, "keys": keys}});
+            found
+        };
+        let mut faces = Faces::default();
+        let mut turns = |found: &DynamicObject, gone| faces.turn(&hsm, of, found, gone);
+        assert!(turns(&with("one", 1, 0), false), "it is new");
+        assert!(!turns(&with("one", 1, 7), false), "a count");
+        assert!(turns(&with("one", 2, 7), false), "its record changed");
+        let mut leaving = with("one", 2, 7);
+        leaving.metadata.deletion_timestamp = Some(k8s_openapi::jiff::Timestamp::UNIX_EPOCH.into());
+        assert!(turns(&leaving, false), "it terminates");
+        assert!(turns(&leaving, true), "it is gone");
+        assert!(turns(&with("one", 2, 7), false), "it was away");
+        assert!(turns(&with("two", 2, 7), false), "another one");
     }
-}
-
-fn split(kind: Kind, proxy: &str) -> Option<Lineage> {
-    proxy
-        .split_once('.')
-        .map(|(namespace, name)| Lineage::new(kind, namespace, name))
-}
-
-fn kind_of(text: &str) -> Option<Kind> {
-    [Kind::Hsm, Kind::Key]
-        .into_iter()
-        .find(|kind| text == kind.object() || text == kind.proxy())
 }

@@ -82,7 +82,7 @@ pub struct Terms {
     pub assurance: Option<Assurance>,
     /// The namespace may use it.
     pub allowed: bool,
-    /// Live and deleted: the HSMs of its namespace in this backend, or the keys of its HSM; without itself.
+    /// Live and deleted: the HSMs of its namespace in this backend, or the keys of its HSM; without itself. Counted only where there is a limit.
     pub taken: usize,
     /// So many of them there may be.
     pub most: Option<usize>,

@@ -54,9 +54,14 @@ pub fn key_name<'a>(said: Option<&'a str>, resource: &'a str) -> &'a str {
     said.unwrap_or(resource)
 }
 
-/// Whether two key names are one: case is ignored, and the pattern allows ASCII only (SD-17).
+/// A key name as it is compared: case is ignored, and the pattern allows ASCII only (SD-17).
+pub fn folded(key_name: &str) -> String {
+    key_name.to_ascii_lowercase()
+}
+
+/// Whether two key names are one (SD-17).
 pub fn same_key_name(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other)
+    folded(one) == folded(other)
 }
 
 /// The names that an object needs.

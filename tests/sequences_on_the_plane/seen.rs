@@ -209,12 +209,11 @@ impl Row {
         match source {
             Source::Live => self.api(of).get_opt(name).await.expect("a GET"),
             Source::Cache => {
-                let its = |found: &DynamicObject| {
-                    let space = found.metadata.namespace.as_ref();
-                    found.metadata.name.as_deref() == Some(name)
-                        && space.is_none_or(|space| *space == self.ns)
+                let space = match of {
+                    Watched::Object(_) | Watched::Recover => Some(self.ns.as_str()),
+                    Watched::Proxy(_) | Watched::Purge | Watched::Namespace => None,
                 };
-                self.stage.cluster.list(of, its).pop()
+                self.stage.cluster.cached(of, space, name)
             }
         }
     }

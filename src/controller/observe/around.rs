@@ -11,7 +11,7 @@ use crate::controller::cluster::{Source, Watched};
 use crate::controller::{Context, Failure, convert, index};
 use crate::plan::Lineage;
 use crate::plan::observed::{Held, KeyOfHsm, Meta, Purge, Recover};
-use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject, names};
+use crate::softdelete::{Kind, Record, RecordId, RecordState, Subject};
 
 /// The lineage's Recovers, the oldest first.
 pub(super) async fn recovers(
@@ -62,16 +62,13 @@ pub(super) fn namesakes(
     else {
         return Vec::new();
     };
-    let same = |record: &&Record| {
-        matches!(&record.subject, Subject::Key { key_name, .. } if names::same_key_name(key_name, &wanted))
-            && index::lineage(record) != *lineage
-    };
-    let entries = context.index.keys_of(&hsm.id);
+    let another = |record: &&Record| index::lineage(record) != *lineage;
+    let entries = context.index.named(&hsm.id, &wanted);
     entries
         .iter()
         .filter(|entry| !entry.held.is_final())
         .filter_map(|entry| entry.held.record())
-        .filter(same)
+        .filter(another)
         .cloned()
         .collect()
 }
@@ -171,13 +168,13 @@ fn is_settled(
 /// An unfinished Recover of the HSM asks for all its keys.
 pub fn brings_all_keys(context: &Context, hsm: &Lineage) -> bool {
     let asks = |found: &DynamicObject| {
-        found.metadata.namespace.as_ref() == Some(&hsm.namespace)
-            && text(Some(found), "/spec/kind").as_deref() == Some(hsm.kind.object())
-            && text(Some(found), "/spec/name").as_ref() == Some(&hsm.name)
-            && text(Some(found), "/spec/includeKeys").as_deref() == Some("All")
+        text(Some(found), "/spec/includeKeys").as_deref() == Some("All")
             && text(Some(found), "/status/completionTime").is_none()
     };
-    !context.cluster.list(Watched::Recover, asks).is_empty()
+    let its = context
+        .cluster
+        .list(Watched::Recover, |kept| kept.is_about(hsm));
+    its.iter().any(asks)
 }
 
 /// The HSM whose keys matter: the one that stands, else a purged one whose proxy is still there.

@@ -14,6 +14,7 @@ use super::super::*;
 use crate::backend::memory::MemoryBackend;
 use crate::backend::{Algorithm, Depth, HsmBackend, Stored as Bare, TokenLabel, TokenRef};
 use crate::controller::cluster::{Cluster, definition_name};
+use crate::controller::kept::Kept;
 use crate::controller::testing;
 use crate::plan::encoding;
 use crate::softdelete::examples::{at, key, key_in, origin};
@@ -247,9 +248,10 @@ impl House {
     pub fn caches(&mut self, all: Vec<(Watched, Value)>) {
         let mut caches = HashMap::new();
         for (of, found) in all {
-            let mut writer = reflector::store::Writer::new(of.resource());
+            let mut writer = reflector::store::Writer::new(of);
             let found: DynamicObject = serde_json::from_value(found).expect("an object");
-            writer.apply_watcher_event(&watcher::Event::Apply(found));
+            let kept = Kept::new(of, found).expect("kept");
+            writer.apply_watcher_event(&watcher::Event::Apply(kept));
             caches.insert(of, writer.as_reader());
         }
         self.context.cluster = Cluster::new(self.context.cluster.client.clone(), caches);
