@@ -166,15 +166,11 @@ impl Cluster {
         hsm: &Lineage,
     ) -> Result<Vec<DynamicObject>, kube::Error> {
         if source == Source::Cache {
-            return Ok(self.cached_keys(hsm));
+            return Ok(self.list(Watched::Object(Kind::Key), |kept| kept.is_in(hsm)));
         }
         let keys = self.namespaced(Watched::Object(Kind::Key), &hsm.namespace);
         let all = listed(&keys, &ListParams::default()).await?;
         Ok(all.into_iter().filter(|found| is_in(found, hsm)).collect())
-    }
-
-    pub fn cached_keys(&self, hsm: &Lineage) -> Vec<DynamicObject> {
-        self.list(Watched::Object(Kind::Key), |kept| kept.is_in(hsm))
     }
 
     /// The Recovers that name what stood under that name.

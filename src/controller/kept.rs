@@ -10,16 +10,18 @@ use kube::runtime::watcher::{self, Event};
 
 use super::cluster::Watched;
 use crate::plan::Lineage;
-use crate::softdelete::Kind;
+use crate::softdelete::{Kind, names};
 
 #[derive(Clone)]
 pub struct Kept {
     name: String,
     namespace: Option<String>,
     /// Whose object, proxy, Recover or Purge it is. None: a namespace, or nobody's.
-    pub about: Option<Lineage>,
-    /// Of a key, or its proxy: the HSM's name.
-    pub hsm: Option<String>,
+    about: Option<Lineage>,
+    /// Of a key, or its proxy: the HSM's name,
+    hsm: Option<String>,
+    /// and how the key is called in there, as it is compared (SD-17).
+    key_name: Option<String>,
     text: Box<[u8]>,
 }
 
@@ -32,6 +34,7 @@ impl Kept {
             namespace: found.metadata.namespace.clone(),
             about: about(of, &found),
             hsm: text(&found, "/spec/hsm").map(str::to_owned),
+            key_name: key_name(of, &found),
             text: serde_json::to_vec(&found).ok()?.into_boxed_slice(),
         })
     }
@@ -50,6 +53,11 @@ impl Kept {
     pub fn is_in(&self, hsm: &Lineage) -> bool {
         let namespace = self.about.as_ref().map(|key| &key.namespace);
         namespace == Some(&hsm.namespace) && self.hsm.as_ref() == Some(&hsm.name)
+    }
+
+    /// It is a key, or the proxy of one, of that name in that HSM.
+    pub fn is_called(&self, hsm: &Lineage, key_name: &str) -> bool {
+        self.is_in(hsm) && self.key_name.as_ref() == Some(&names::folded(key_name))
     }
 }
 
@@ -133,6 +141,17 @@ pub fn about(of: Watched, found: &DynamicObject) -> Option<Lineage> {
     }
 }
 
+fn key_name(of: Watched, found: &DynamicObject) -> Option<String> {
+    let said = text(found, "/spec/keyName").map(names::folded);
+    match of {
+        Watched::Object(Kind::Key) => {
+            Some(said.unwrap_or_else(|| names::folded(&found.name_any())))
+        }
+        Watched::Proxy(Kind::Key) => said,
+        _ => None,
+    }
+}
+
 fn text<'a>(of: &'a DynamicObject, path: &str) -> Option<&'a str> {
     of.data.pointer(path).and_then(|value| value.as_str())
 }
@@ -178,6 +197,21 @@ mod tests {
         assert!(!kept.is_about(&Lineage::new(Kind::Hsm, "shop", "signing")));
         assert!(kept.is_in(&Lineage::new(Kind::Hsm, "shop", "safe")));
         assert!(!kept.is_in(&Lineage::new(Kind::Hsm, "bank", "safe")));
+    }
+
+    #[test]
+    fn a_key_is_called_by_its_key_name_else_by_its_own_whatever_the_case() {
+        let safe = Lineage::new(Kind::Hsm, "shop", "safe");
+        let key = |spec| {
+            let key =
+                found(json!({"metadata": {"name": "two", "namespace": "shop"}, "spec": spec}));
+            Kept::new(Watched::Object(Kind::Key), key).expect("kept")
+        };
+        let named = key(json!({"hsm": "safe", "keyName": "sIGNING"}));
+        assert!(named.is_called(&safe, "Signing"));
+        assert!(!named.is_called(&safe, "two"));
+        assert!(key(json!({"hsm": "safe"})).is_called(&safe, "TWO"));
+        assert!(!key(json!({"hsm": "other"})).is_called(&safe, "two"));
     }
 
     #[test]

@@ -154,17 +154,24 @@ impl Context {
             .then(|| self.index.purged_on_request(now))
     }
 
-    /// What a record's change means for others: an HSM's for its keys, a key name that became free for those that wait for it.
+    /// What a record's change means for others: an HSM's for its keys, a key's for those that want its name, a place that became free for those that wait for one.
     pub fn record_changed(&self, lineage: &Lineage, record: &Record) {
         match &record.subject {
             Subject::Hsm { .. } => self.wake_keys_of(lineage, &record.id),
-            Subject::Key { hsm, hsm_name, .. } => {
+            Subject::Key {
+                hsm,
+                hsm_name,
+                key_name,
+                ..
+            } => {
                 let around = Lineage::new(Kind::Hsm, lineage.namespace.clone(), hsm_name.clone());
                 if matches!(
                     record.state,
                     RecordState::Tombstone | RecordState::Abandoned
                 ) {
                     self.wake_keys_of(&around, hsm);
+                } else {
+                    self.wake_keys(&around, |kept| kept.is_called(&around, key_name));
                 }
                 if self.waits_for_keys(&around) {
                     self.waker.wake(around.clone());
@@ -218,16 +225,16 @@ impl Context {
             .filter_map(|entry| entry.held.record())
             .map(index::lineage)
             .for_each(|key| self.waker.wake(key));
-        self.wake_keys_named(hsm);
+        self.wake_keys(hsm, |kept| kept.is_in(hsm));
     }
 
-    fn wake_keys_named(&self, hsm: &Lineage) {
-        for key in self.cluster.cached_keys(hsm) {
-            self.waker.wake(Lineage::new(
-                Kind::Key,
-                hsm.namespace.clone(),
-                key.metadata.name.unwrap_or_default(),
-            ));
+    fn wake_keys(&self, hsm: &Lineage, which: impl Fn(&kept::Kept) -> bool) {
+        let found = self
+            .cluster
+            .list(cluster::Watched::Object(Kind::Key), which);
+        for key in found.into_iter().filter_map(|key| key.metadata.name) {
+            self.waker
+                .wake(Lineage::new(Kind::Key, hsm.namespace.clone(), key));
         }
     }
 

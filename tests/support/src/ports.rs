@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Failure;
@@ -20,7 +21,8 @@ pub(crate) struct Port {
 pub(crate) fn lease() -> Result<Port, Failure> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let user = rustix::process::getuid().as_raw();
-    let locks = std::env::temp_dir().join(format!("mhsm-ports-{user}"));
+    // Not in TMPDIR: whoever has another one needs the same ports.
+    let locks = Path::new("/tmp").join(format!("mhsm-ports-{user}"));
     std::fs::create_dir_all(&locks)?;
     let start = std::process::id().wrapping_mul(31);
     for _ in 0..COUNT {
