@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::template::{all_found, escaped, template};
-use super::values::{self, BACKENDS_FILE, Value};
+use super::values::{self, BACKENDS_FILE, Value, shape};
 use super::{
-    Error, GENERATED, NAME, Object, admission, definitions, objects, roles, webhook, within,
+    Error, GENERATED, NAME, Object, admission, beside, definitions, objects, roles, webhook,
+    within, workload,
 };
 
 /// Stands for the release's namespace until the text is written.
@@ -21,22 +22,28 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     for object in &objects {
         let text = template(object, &values)?;
         let text = match object.subject {
-            roles::SUBJECT => only_if("roles.create", &text),
-            webhook::SUBJECT => only_if("webhook.enabled", &text),
+            roles::SUBJECT => only_if(".Values.roles.create", &text),
+            webhook::SUBJECT => only_if(".Values.webhook.enabled", &text),
+            workload::CLAIM => only_if(shape::EMBEDDED, &text),
             _ => text,
         };
         templates.entry(object.subject).or_default().push(text);
     }
     for object in &admission::undeletable(NAMESPACE_MARK)? {
-        let text = only_if("undeletable", &template(object, &values)?);
+        let text = only_if(".Values.undeletable", &template(object, &values)?);
         templates.entry(object.subject).or_default().push(text);
     }
-    let file = backends_file()?;
-    let every: Vec<_> = objects.iter().chain([&file]).collect();
+    let mut chosen = vec![(".Values.backends", backends_file()?)];
+    chosen.extend(beside::objects(NAMESPACE_MARK)?);
+    let every: Vec<_> = objects
+        .iter()
+        .chain(chosen.iter().map(|(_, it)| it))
+        .collect();
     all_found(&every, &values)?;
-    let backends = template(&file, &values)?;
-    let backends = only_if("backends", &backends);
-    templates.entry("backends").or_default().push(backends);
+    for (when, object) in &chosen {
+        let text = only_if(when, &template(object, &values)?);
+        templates.entry(object.subject).or_default().push(text);
+    }
     let definitions = escaped(&definitions()?);
     templates.entry("crds").or_default().push(definitions);
     let mut files: Vec<_> = templates
@@ -69,8 +76,8 @@ fn in_its_namespace(text: &str) -> String {
     lines.collect()
 }
 
-fn only_if(value: &str, text: &str) -> String {
-    format!("{{{{- if .Values.{value} }}}}\n{text}{{{{- end }}}}\n")
+fn only_if(condition: &str, text: &str) -> String {
+    format!("{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n")
 }
 
 /// Only a chart has it: where backends are chosen.
@@ -161,6 +168,7 @@ fn schema(values: &[Value]) -> Json {
     // Helm's own, for charts that have this one inside.
     top.insert("global".to_owned(), json!({"type": "object"}));
     let mut schema = closed(top);
+    schema["allOf"] = shape::rules();
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema
 }

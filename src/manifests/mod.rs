@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod beside;
 mod chart;
 mod deploy;
 mod flags;

@@ -1,5 +1,6 @@
 //! What an installation may choose: the chart's values, each with its comment, its default, what it may be, and where it stands.
 
+pub(super) mod shape;
 mod webhook;
 
 use serde_json::{Value as Json, json};
@@ -54,11 +55,13 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(super) fn all(objects: &[Object]) -> Result<Vec<Value>, Error> {
     let mut all = image(objects)?;
     all.extend(settings()?);
+    all.extend(shape::values(objects)?);
     all.extend(backends());
     all.extend(store(objects)?);
     all.extend(webhook::values(objects)?);
     all.extend(pod(objects)?);
     all.push(roles());
+    all.extend(beside());
     Ok(all)
 }
 
@@ -199,11 +202,7 @@ fn store(objects: &[Object]) -> Result<Vec<Value>, Error> {
             comment: "The Secret that keeps the embedded store's PINs. The operator makes it at its first start, once; it is not part of the release. Back it up apart from the volume: without it every key is lost.".into(),
             default: json!(PIN_SECRET),
             schema: json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}),
-            places: vec![
-                variable("pin-secret", "{{ .Values.pinSecret | quote }}".into())?,
-                pins_are_guarded(objects)?,
-                Place { object: format!("Role/{NAME}"), path: "/rules/3/resourceNames/0".into(), how: How::Scalar("{{ .Values.pinSecret | quote }}".into()) },
-            ],
+            places: std::iter::once(pins_are_guarded(objects)?).chain(shape::pins(objects)?).collect(),
         },
         Value {
             name: "storage.size",
@@ -237,20 +236,8 @@ fn pins_are_guarded(objects: &[Object]) -> Result<Place, Error> {
 }
 
 fn pod(objects: &[Object]) -> Result<Vec<Value>, Error> {
-    let replicas = || Place {
-        object: deployment(),
-        path: "/spec/replicas".into(),
-        how: How::Tree,
-    };
     let resources = || in_pod("containers/0/resources", How::Tree);
     Ok(vec![
-        Value {
-            name: "replicas",
-            comment: "1, or 0 to have it stand still, such as for a restore. More could not work at the same time: one operator leads (by a Lease), and the store is on a volume that one node mounts, behind a lock. So an upgrade ends the old pod first (Recreate); deletes wait meanwhile, and nothing is lost.".into(),
-            default: at(objects, &replicas())?,
-            schema: json!({"type": "integer", "minimum": 0, "maximum": 1}),
-            places: vec![replicas()],
-        },
         Value {
             name: "resources",
             comment: "What the pod asks for, and may take.".into(),
@@ -261,7 +248,11 @@ fn pod(objects: &[Object]) -> Result<Vec<Value>, Error> {
         optional("nodeSelector", "On which nodes.", json!({})),
         optional("tolerations", "And on which tainted ones.", json!([])),
         optional("affinity", "Rules beside that.", json!({})),
-        optional("priorityClassName", "The pod's priority: while it is not there deletes wait, and with them namespaces. `system-cluster-critical` is not too high.", json!("")),
+        optional(
+            "priorityClassName",
+            "The pod's priority: while it is not there deletes wait, and with them namespaces. `system-cluster-critical` is not too high.",
+            json!(""),
+        ),
     ])
 }
 
@@ -274,6 +265,40 @@ fn roles() -> Value {
         // Around the whole objects.
         places: vec![],
     }
+}
+
+/// Objects of their own.
+fn beside() -> Vec<Value> {
+    let switch = |name, comment: &str| Value {
+        name,
+        comment: comment.to_owned(),
+        default: json!(false),
+        schema: json!({"type": "boolean"}),
+        places: vec![],
+    };
+    let monitor = |path: &str, how| Place {
+        object: format!("ServiceMonitor/{NAME}"),
+        path: path.into(),
+        how,
+    };
+    vec![
+        switch("networkPolicy.enabled", "A NetworkPolicy: only the metrics and the webhook are reached. It says nothing of where the operator goes."),
+        switch("serviceMonitor.enabled", "A ServiceMonitor, by which a Prometheus Operator finds the metrics; its definitions must be there."),
+        Value {
+            name: "serviceMonitor.interval",
+            comment: "How often they are read.".into(),
+            default: json!("30s"),
+            schema: json!({"type": "string", "pattern": "^[0-9]+(s|m)$"}),
+            places: vec![monitor("/spec/endpoints/0/interval", How::Scalar("{{ .Values.serviceMonitor.interval }}".into()))],
+        },
+        Value {
+            name: "serviceMonitor.labels",
+            comment: "Labels that your Prometheus chooses its ServiceMonitors by.".into(),
+            default: json!({}),
+            schema: json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            places: vec![monitor("/metadata/labels/-", How::Lines("{{- with .Values.serviceMonitor.labels }}\n{{- toYaml . | nindent HERE }}\n{{- end }}".into()))],
+        },
+    ]
 }
 
 /// A field of the pod that is there only where it is chosen.

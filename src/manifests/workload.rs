@@ -20,11 +20,13 @@ use super::{
 };
 use crate::config::{GRACE, HEALTH_GRACE};
 
-const PORT_NAME: &str = "metrics";
+pub(super) const PORT_NAME: &str = "metrics";
+/// What the embedded store is on.
+pub(super) const CLAIM: &str = "store";
 
 pub(super) fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
     Ok(vec![
-        Object::new("store", &claim(namespace))?,
+        Object::new(CLAIM, &claim(namespace))?,
         Object::new("operator", &deployment(namespace)?)?,
         Object::new("operator", &service(namespace)?)?,
     ])
@@ -226,7 +228,7 @@ fn grace() -> Result<i64, Error> {
     Ok(i64::try_from(own).unwrap_or(i64::MAX) + release + 4)
 }
 
-fn port() -> Result<i32, Error> {
+pub(super) fn port() -> Result<i32, Error> {
     let address = flags::default("metrics-addr")?;
     let port = address
         .rsplit(':')

@@ -13,6 +13,8 @@ use crate::rendered::{Objects, established, file, kustomize, objects, one, stand
 use crate::user::{PATIENCE, User};
 use crate::values::with_everything;
 
+const SHAPES: [&str; 2] = ["shape=\"embedded\"", "shape=\"module\""];
+
 /// As a person installs it, and looks at each warning.
 async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
     let mut arguments = vec!["apply", "--server-side", "--validate=strict", "-f", "-"];
@@ -41,12 +43,10 @@ async fn every_object_is_taken_strictly_and_applying_it_again_changes_nothing() 
     assert_eq!(before.len(), objects(&yaml).len(), "{:?}", before.keys());
     apply(&plane, &yaml, &[]).await;
     assert_eq!(standing(&plane).await, before);
-    apply(
-        &plane,
-        &with_everything(),
-        &["--dry-run=server", "--force-conflicts"],
-    )
-    .await;
+    for shape in SHAPES {
+        let all = with_everything(&[shape]);
+        apply(&plane, &all, &["--dry-run=server", "--force-conflicts"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +57,8 @@ async fn the_pod_is_admitted_where_only_restricted_ones_are() {
     let labels = one(&objects(&yaml), "Namespace")["metadata"]["labels"].clone();
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
     let create = ["create", "--dry-run=server", "-f", "-"];
-    for rendered in [yaml, with_everything()] {
+    let shapes = SHAPES.map(|shape| with_everything(&[shape]));
+    for rendered in [yaml].into_iter().chain(shapes) {
         let pod = pod_of(&objects(&rendered));
         let output = plane.kubectl(&create, &pod.to_string()).await;
         assert_eq!(output.stderr, "", "{output:?}");

@@ -159,6 +159,83 @@ fn a_module_is_configured_by_a_file_that_the_executable_understands() {
     assert!(annotation(&all).is_string() && annotation(&all) != annotation(&other));
 }
 
+/// Of modules two pods wait for their turn, and nothing of the embedded store is left.
+#[test]
+fn in_the_module_shape_there_are_two_pods_and_nothing_of_the_embedded_store() {
+    let mut values = MODULE.to_vec();
+    values.push("shape=\"module\"");
+    let text = template(&values).expect("it renders");
+    let all = objects(&text);
+    let spec = &one(&all, "Deployment")["spec"];
+    assert_eq!(spec["replicas"], 2);
+    assert!(
+        spec["strategy"].is_null(),
+        "one pod after the other: {spec}"
+    );
+    assert_eq!(
+        one(&all, "PodDisruptionBudget")["spec"]["maxUnavailable"],
+        1
+    );
+    assert_eq!(
+        pod(&all)["volumes"][0],
+        json!({"name": "store", "emptyDir": {"sizeLimit": "16Mi"}})
+    );
+    assert_eq!(variable(&all, "MHSM_PIN_SECRET"), None);
+    assert!(!text.contains("kind: PersistentVolumeClaim"));
+    let role = one(&all, "Role").to_string();
+    assert!(!role.contains("managed-hsm-operator-pins"), "{role}");
+
+    values.push("replicas=0");
+    assert_eq!(one(&rendered(&values), "Deployment")["spec"]["replicas"], 0);
+    let embedded = rendered(&[]);
+    let spec = &one(&embedded, "Deployment")["spec"];
+    assert_eq!(
+        (&spec["replicas"], &spec["strategy"]["type"]),
+        (&json!(1), &json!("Recreate"))
+    );
+    assert!(!embedded.keys().any(|key| key[0] == "PodDisruptionBudget"));
+}
+
+#[test]
+fn what_stands_beside_the_operator_is_there_where_it_is_wanted() {
+    let kinds = ["NetworkPolicy", "ServiceMonitor"];
+    let without = rendered(&[]);
+    assert!(!without.keys().any(|key| kinds.contains(&key[0].as_str())));
+    let all = rendered(&[
+        "networkPolicy={\"enabled\": true}",
+        "serviceMonitor={\"enabled\": true, \"interval\": \"15s\", \"labels\": {\"release\": \"prometheus\"}}",
+    ]);
+    let (network, monitor) = (one(&all, "NetworkPolicy"), one(&all, "ServiceMonitor"));
+    let ports = network["spec"]["ingress"][0]["ports"]
+        .as_array()
+        .expect("ports");
+    let ports: Vec<_> = ports.iter().map(|port| port["port"].clone()).collect();
+    let exposed = pod(&all)["containers"][0]["ports"]
+        .as_array()
+        .expect("ports");
+    let exposed: Vec<_> = exposed.iter().map(|port| port["name"].clone()).collect();
+    assert_eq!(ports, exposed);
+    let chosen = &network["spec"]["podSelector"]["matchLabels"];
+    assert_eq!(
+        *chosen,
+        one(&all, "Deployment")["spec"]["selector"]["matchLabels"]
+    );
+    let labels = one(&all, "Service")["metadata"]["labels"]
+        .as_object()
+        .expect("labels");
+    let wanted = monitor["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .expect("labels");
+    assert!(
+        wanted
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    );
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(*endpoint, json!({"port": "metrics", "interval": "15s"}));
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+}
+
 #[test]
 fn the_webhook_is_there_or_leaves_no_trace() {
     let with = rendered(&[]);
@@ -210,6 +287,14 @@ fn the_webhook_is_there_or_leaves_no_trace() {
 fn a_bad_value_is_refused_by_its_name() {
     for (value, said) in [
         ("replicas=2", "at '/replicas': maximum: got 2, want 1"),
+        (
+            "shape=\"module\"",
+            "at '/backends': minItems: got 0, want 1",
+        ),
+        (
+            "shape=\"rack\"",
+            "at '/shape': value must be one of 'embedded', 'module'",
+        ),
         ("purgeQuorum=0", "at '/purgeQuorum': minimum: got 0, want 1"),
         (
             "purgeQuorum=\"two\"",
@@ -250,7 +335,7 @@ fn a_bad_value_is_refused_by_its_name() {
 }
 
 /// Also what the server says of it: `server.rs` asks.
-pub fn with_everything() -> String {
+pub fn with_everything(more: &[&'static str]) -> String {
     let mut values = MODULE.to_vec();
     values.extend([
         "adoptClusterId=\"e5e5e3e7-8b1c-4b6c-9d3a-0b6a6c1c9d0e\"",
@@ -260,6 +345,8 @@ pub fn with_everything() -> String {
         "affinity={\"nodeAffinity\": {\"requiredDuringSchedulingIgnoredDuringExecution\": {\"nodeSelectorTerms\": [{\"matchExpressions\": [{\"key\": \"disk\", \"operator\": \"Exists\"}]}]}}}",
         "storage={\"className\": \"fast\"}",
         "webhook={\"certSecret\": \"hsm-tls\", \"annotations\": {\"cert-manager.io/inject-ca-from\": \"hsm/webhook\"}}",
+        "networkPolicy={\"enabled\": true}",
     ]);
+    values.extend(more);
     template(&values).expect("it renders")
 }
