@@ -11,6 +11,7 @@ use super::{
     Error, GENERATED, NAME, Object, admission, beside, definitions, objects, roles, webhook,
     within, workload,
 };
+use crate::api::crds;
 
 /// Stands for the release's namespace until the text is written.
 const NAMESPACE_MARK: &str = "NAMESPACEMARK";
@@ -61,7 +62,8 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
         "values.schema.json".to_owned(),
         serde_json::to_string_pretty(&schema(&values))? + "\n",
     ));
-    files.push(("Chart.yaml".to_owned(), chart_yaml()));
+    files.push(("README.md".to_owned(), readme(&values)?));
+    files.push(("Chart.yaml".to_owned(), chart_yaml()?));
     let inside = |(path, text): (String, String)| (format!("charts/{NAME}/{path}"), text);
     Ok(files.into_iter().map(inside).collect())
 }
@@ -90,12 +92,53 @@ fn backends_file() -> Result<Object, Error> {
     Object::new("backends", &file)
 }
 
-fn chart_yaml() -> String {
+/// With what Artifact Hub shows of it.
+fn chart_yaml() -> Result<String, Error> {
     let version = env!("CARGO_PKG_VERSION");
     let description = env!("CARGO_PKG_DESCRIPTION");
-    format!(
-        "{GENERATED}apiVersion: v2\nname: {NAME}\ntype: application\nversion: {version}\nappVersion: \"{version}\"\ndescription: {description}\n# The oldest server that it is made for.\nkubeVersion: \">=1.33.0-0\"\n"
-    )
+    let license = env!("CARGO_PKG_LICENSE");
+    let kinds: Vec<_> = crds()
+        .iter()
+        .map(|crd| {
+            let (names, versions) = (&crd.spec.names, &crd.spec.versions);
+            let version = versions.first().map(|version| version.name.as_str());
+            let schema = versions.first().and_then(|version| version.schema.as_ref());
+            let schema = schema.and_then(|schema| schema.open_api_v3_schema.as_ref());
+            json!({
+                "kind": names.kind,
+                "version": version,
+                "name": format!("{}.{}", names.plural, crd.spec.group),
+                "displayName": names.kind,
+                "description": schema.and_then(|schema| schema.description.clone()),
+            })
+        })
+        .collect();
+    let annotations = json!({
+        "artifacthub.io/category": "security",
+        "artifacthub.io/crds": serde_yaml_ng::to_string(&kinds)?,
+        "artifacthub.io/license": license,
+        "artifacthub.io/operator": "true",
+        "artifacthub.io/operatorCapabilities": "Full Lifecycle",
+    });
+    let annotations = serde_yaml_ng::to_string(&json!({ "annotations": annotations }))?;
+    Ok(format!(
+        "{GENERATED}apiVersion: v2\nname: {NAME}\ntype: application\nversion: {version}\nappVersion: \"{version}\"\ndescription: {description}\nkeywords: [hsm, pkcs11, soft-delete, keys]\n# The oldest server that it is made for.\nkubeVersion: \">=1.33.0-0\"\n{annotations}"
+    ))
+}
+
+/// What the chart is, and all its values.
+fn readme(values: &[Value]) -> Result<String, Error> {
+    let mut text = format!(
+        "<!-- Written by `make manifests` from src/manifests; a test compares them. -->\n# {NAME}\n\n{}.\n\n```console\nhelm install hsm charts/{NAME} --namespace {NAME} --create-namespace --wait\n```\n\n\
+         Before and after: [docs/install.md](../../docs/install.md). A value that is misspelt or out of its bounds is refused by its name.\n\n| value | default | what it does |\n|---|---|---|\n",
+        env!("CARGO_PKG_DESCRIPTION")
+    );
+    for value in values {
+        let default = serde_json::to_string(&value.default)?;
+        let comment = value.comment.replace('|', "\\|");
+        text += &format!("| `{}` | `{default}` | {comment} |\n", value.name);
+    }
+    Ok(text)
 }
 
 /// `a.b` stands in the group `a`.
