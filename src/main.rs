@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use managed_hsm_operator::api;
 use managed_hsm_operator::backend::pkcs11;
-use managed_hsm_operator::config::args::{Cli, Command, RunArgs};
+use managed_hsm_operator::config::args::{Cli, Command, RunArgs, TrialArgs};
 use managed_hsm_operator::config::{Config, Surroundings};
 use managed_hsm_operator::{run, telemetry};
 
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Run(args) => operate(*args),
         Command::CheckConfig(args) => check_config(*args),
         Command::Crds(args) => crds(args.dir.as_deref()),
+        Command::Trial(args) => trial(args),
         Command::Ledger(command) => ledger::run(command),
     };
     match ended {
@@ -87,6 +88,12 @@ fn crds(dir: Option<&Path>) -> Result<u8, Failure> {
         }
     }
     Ok(FINE)
+}
+
+fn trial(args: TrialArgs) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| (FAILED, error.to_string()))?;
+    let ended = runtime.block_on(run::trial(args.namespace, args.timeout));
+    ended.map(|()| FINE).map_err(|sentence| (FAILED, sentence))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ mod ledger;
 mod pins;
 mod socket;
 mod supervisor;
+mod trial;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use supervisor::Supervisor;
 
 pub use ledger::{AskError, ask};
 pub use supervisor::Ended;
+pub use trial::trial;
 
 /// How often the clock is compared with the API server's.
 const CLOCK_EVERY: Duration = Duration::from_secs(30);

@@ -12,6 +12,8 @@ mod rendered;
 mod role;
 #[path = "install/server.rs"]
 mod server;
+#[path = "install/trial.rs"]
+mod trial;
 #[path = "install/undeletable.rs"]
 mod undeletable;
 mod user;

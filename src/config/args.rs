@@ -50,6 +50,14 @@ const CRDS_EXAMPLE: &str = "Examples:
 
 Exit codes: 0 it went well; 1 a file cannot be written; 2 the flags are not right.";
 
+const TRIAL_EXAMPLE: &str = "Examples:
+  managed-hsm-operator trial --namespace default
+  helm test hsm
+
+It makes an HSM and a key named trial-…, deletes the key, recovers it, compares the thumbprints, deletes all of it and asks for its purge; where nobody may purge
+at once it goes by itself after 7 days. It needs the rights to do so in that namespace.
+Exit codes: 0 the key came back as the same; 1 it did not, and one sentence says where it stands; 2 the flags are not right.";
+
 const LEDGER_EXAMPLE: &str = "Examples:
   managed-hsm-operator ledger list
   managed-hsm-operator ledger show 0123456789abcdef0123456789abcdef
@@ -102,6 +110,9 @@ pub enum Command {
     /// Print the definitions of the six kinds, as they are applied to a cluster
     #[command(after_long_help = CRDS_EXAMPLE)]
     Crds(CrdsArgs),
+    /// Try an installation: make a key, delete it, recover it, and see that it is the same
+    #[command(after_long_help = TRIAL_EXAMPLE)]
+    Trial(TrialArgs),
     /// Look at the records beside the material, and decide what only a person can
     #[command(subcommand, after_long_help = LEDGER_EXAMPLE)]
     Ledger(LedgerCommand),
@@ -208,6 +219,17 @@ fn id(text: &str) -> Result<String, String> {
         "an id has 32 hex digits; take it from ledger list, or from the message that names it"
             .to_owned(),
     )
+}
+
+/// Where a trial is made.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct TrialArgs {
+    /// The namespace to make the HSM and the key in
+    #[arg(short, long, env = "MHSM_TRIAL_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// How long each step may take
+    #[arg(long, env = "MHSM_TRIAL_TIMEOUT", value_name = "TIME", default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 /// Where the definitions go.

@@ -32,8 +32,8 @@ pub(super) fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
     };
     let cluster_binding = ClusterRoleBinding {
         metadata: named(NAME),
-        role_ref: refer::<ClusterRole>(),
-        subjects: Some(vec![subject(namespace)]),
+        role_ref: refer::<ClusterRole>(NAME),
+        subjects: Some(vec![subject(namespace, NAME)]),
     };
     let own = Role {
         metadata: within(namespace, NAME),
@@ -41,8 +41,8 @@ pub(super) fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
     };
     let own_binding = RoleBinding {
         metadata: within(namespace, NAME),
-        role_ref: refer::<Role>(),
-        subjects: Some(vec![subject(namespace)]),
+        role_ref: refer::<Role>(NAME),
+        subjects: Some(vec![subject(namespace, NAME)]),
     };
     Ok(vec![
         Object::new(SUBJECT, &account)?,
@@ -121,9 +121,9 @@ fn in_its_namespace() -> Result<Vec<PolicyRule>, Error> {
 }
 
 /// Group and resource.
-type What = (String, String);
+pub(super) type What = (String, String);
 
-fn of<K: Resource<DynamicType = ()>>() -> What {
+pub(super) fn of<K: Resource<DynamicType = ()>>() -> What {
     (K::group(&()).into_owned(), K::plural(&()).into_owned())
 }
 
@@ -133,7 +133,7 @@ fn status<K: Resource<DynamicType = ()>>() -> What {
 }
 
 /// These verbs on these resources, all of one group.
-fn allow<const N: usize>(what: [What; N], verbs: &[&str]) -> PolicyRule {
+pub(super) fn allow<const N: usize>(what: [What; N], verbs: &[&str]) -> PolicyRule {
     let mut groups: Vec<_> = what.iter().map(|(group, _)| group.clone()).collect();
     groups.dedup();
     PolicyRule {
@@ -144,18 +144,18 @@ fn allow<const N: usize>(what: [What; N], verbs: &[&str]) -> PolicyRule {
     }
 }
 
-fn refer<R: Resource<DynamicType = ()>>() -> RoleRef {
+pub(super) fn refer<R: Resource<DynamicType = ()>>(name: &str) -> RoleRef {
     RoleRef {
         api_group: R::group(&()).into_owned(),
         kind: R::kind(&()).into_owned(),
-        name: NAME.to_owned(),
+        name: name.to_owned(),
     }
 }
 
-fn subject(namespace: &str) -> Subject {
+pub(super) fn subject(namespace: &str, name: &str) -> Subject {
     Subject {
         kind: "ServiceAccount".to_owned(),
-        name: NAME.to_owned(),
+        name: name.to_owned(),
         namespace: Some(namespace.to_owned()),
         ..Subject::default()
     }

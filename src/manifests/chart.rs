@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::template::{all_found, escaped, template};
 use super::values::{self, BACKENDS_FILE, Value, shape};
 use super::{
-    Error, GENERATED, NAME, Object, admission, beside, definitions, objects, roles, webhook,
+    Error, GENERATED, NAME, Object, admission, beside, definitions, objects, roles, trial, webhook,
     within, workload,
 };
 use crate::api::crds;
@@ -36,13 +36,19 @@ pub(super) fn files() -> Result<Vec<(String, String)>, Error> {
     }
     let mut chosen = vec![(".Values.backends", backends_file()?)];
     chosen.extend(beside::objects(NAMESPACE_MARK)?);
+    let trial = trial::objects(NAMESPACE_MARK)?;
     let every: Vec<_> = objects
         .iter()
         .chain(chosen.iter().map(|(_, it)| it))
+        .chain(&trial)
         .collect();
     all_found(&every, &values)?;
     for (when, object) in &chosen {
         let text = only_if(when, &template(object, &values)?);
+        templates.entry(object.subject).or_default().push(text);
+    }
+    for object in &trial {
+        let text = template(object, &values)?;
         templates.entry(object.subject).or_default().push(text);
     }
     let definitions = escaped(&definitions()?);

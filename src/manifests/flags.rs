@@ -6,9 +6,17 @@ use super::Error;
 use crate::config::args::Cli;
 
 fn flag(long: &'static str) -> Result<Arg, Error> {
+    flag_of("run", long)
+}
+
+fn flag_of(command: &str, long: &'static str) -> Result<Arg, Error> {
     let cli = Cli::command();
-    let run = cli.find_subcommand("run");
-    let found = run.and_then(|run| run.get_arguments().find(|arg| arg.get_long() == Some(long)));
+    let command = cli.find_subcommand(command);
+    let found = command.and_then(|command| {
+        command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(long))
+    });
     found.cloned().ok_or(Error::NoSuchFlag(long))
 }
 
@@ -26,9 +34,15 @@ pub(super) fn default(long: &'static str) -> Result<String, Error> {
 
 /// The environment variable that says the same.
 pub(super) fn variable(long: &'static str) -> Result<String, Error> {
-    let arg = flag(long)?;
-    let name = arg.get_env().ok_or(Error::NoSuchFlag(long))?;
-    Ok(name.to_string_lossy().into_owned())
+    variable_of("run", long)
+}
+
+/// The same of a flag of another command.
+pub(super) fn variable_of(command: &str, long: &'static str) -> Result<String, Error> {
+    let name = flag_of(command, long)?
+        .get_env()
+        .map(|name| name.to_string_lossy().into_owned());
+    name.ok_or(Error::NoSuchFlag(long))
 }
 
 /// What `run --help` says of it.

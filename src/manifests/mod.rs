@@ -9,6 +9,7 @@ mod deploy;
 mod flags;
 mod roles;
 mod template;
+mod trial;
 mod values;
 mod webhook;
 mod workload;
@@ -46,7 +47,7 @@ pub enum Error {
     Json(#[from] serde_json::Error),
     #[error("the chart wants to replace {0}, and no object has it")]
     NoSuchPlace(String),
-    #[error("`run` has no flag --{0}")]
+    #[error("no command has that flag: --{0}")]
     NoSuchFlag(&'static str),
 }
 

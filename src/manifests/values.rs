@@ -6,6 +6,7 @@ mod webhook;
 use serde_json::{Value as Json, json};
 
 use super::template::{How, Place, at};
+use super::trial::TRIAL;
 use super::{Error, NAME, Object, PIN_SECRET, STORE, flags};
 
 /// One value of the chart. Its default is what the objects have without it.
@@ -73,7 +74,7 @@ fn image(objects: &[Object]) -> Result<Vec<Value>, Error> {
             comment: "Where the image is. `make image` makes it; push it where your nodes can pull it from.".into(),
             default: json!(NAME),
             schema: json!({"type": "string", "minLength": 1}),
-            places: vec![in_pod(image, How::Scalar(r#""{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}""#.into()))],
+            places: vec![in_pod(image, How::Scalar(IMAGE.into())), in_trial(image, How::Scalar(IMAGE.into()))],
         },
         Value {
             name: "image.tag",
@@ -87,9 +88,9 @@ fn image(objects: &[Object]) -> Result<Vec<Value>, Error> {
             comment: "When it is pulled.".into(),
             default: at(objects, &in_pod(policy, How::Tree))?,
             schema: json!({"enum": ["Always", "IfNotPresent", "Never"]}),
-            places: vec![in_pod(policy, How::Tree)],
+            places: vec![in_pod(policy, How::Tree), in_trial(policy, How::Tree)],
         },
-        optional("imagePullSecrets", "Secrets to pull it with, such as [{name: registry}].", json!([])),
+        in_trial_too(optional("imagePullSecrets", "Secrets to pull it with, such as [{name: registry}].", json!([]))),
     ])
 }
 
@@ -245,8 +246,12 @@ fn pod(objects: &[Object]) -> Result<Vec<Value>, Error> {
             schema: json!({"type": "object"}),
             places: vec![resources()],
         },
-        optional("nodeSelector", "On which nodes.", json!({})),
-        optional("tolerations", "And on which tainted ones.", json!([])),
+        in_trial_too(optional("nodeSelector", "On which nodes.", json!({}))),
+        in_trial_too(optional(
+            "tolerations",
+            "And on which tainted ones.",
+            json!([]),
+        )),
         optional("affinity", "Rules beside that.", json!({})),
         optional(
             "priorityClassName",
@@ -317,11 +322,21 @@ fn optional(name: &'static str, comment: &str, default: Json) -> Value {
     }
 }
 
+/// `helm test`'s pod is chosen for like the operator's.
+fn in_trial_too(mut value: Value) -> Value {
+    let lines = How::Lines(with(value.name, value.name));
+    value.places.push(in_trial(value.name, lines));
+    value
+}
+
 fn with(value: &str, field: &str) -> String {
     format!(
         "{{{{- with .Values.{value} }}}}\n{field}: {{{{- toYaml . | nindent DEEPER }}}}\n{{{{- end }}}}"
     )
 }
+
+const IMAGE: &str =
+    r#""{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}""#;
 
 const IN_POD: &str = "/spec/template/spec/";
 
@@ -333,6 +348,14 @@ fn in_pod(path: &str, how: How) -> Place {
     Place {
         object: deployment(),
         path: format!("{IN_POD}{path}"),
+        how,
+    }
+}
+
+fn in_trial(path: &str, how: How) -> Place {
+    Place {
+        object: format!("Pod/{TRIAL}"),
+        path: format!("/spec/{path}"),
         how,
     }
 }

@@ -86,18 +86,7 @@ fn pod() -> Result<PodSpec, Error> {
         // It talks to the API server alone; who else is in the namespace is nothing to it.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(grace()?),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                localhost_profile: None,
-            }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(nobody()),
         containers: vec![container()?],
         volumes: Some(vec![
             Volume {
@@ -124,7 +113,7 @@ fn pod() -> Result<PodSpec, Error> {
 fn container() -> Result<Container, Error> {
     Ok(Container {
         name: "operator".to_owned(),
-        image: Some(format!("{NAME}:{}", env!("CARGO_PKG_VERSION"))),
+        image: Some(image()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(vec!["run".to_owned()]),
         env: Some(environment()?),
@@ -140,21 +129,46 @@ fn container() -> Result<Container, Error> {
             limits: Some(quantities(&[("memory", "1Gi")])),
             claims: None,
         }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities {
-                add: None,
-                drop: Some(vec!["ALL".to_owned()]),
-            }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(confined()),
         volume_mounts: Some(vec![
             mount("store", &flags::default("data-dir")?),
             mount("tmp", "/tmp"),
         ]),
         ..Container::default()
     })
+}
+
+pub(super) fn image() -> String {
+    format!("{NAME}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// An account of its own, in groups of its own.
+pub(super) fn nobody() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// Nothing beyond what any process may.
+pub(super) fn confined() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: None,
+            drop: Some(vec!["ALL".to_owned()]),
+        }),
+        ..SecurityContext::default()
+    }
 }
 
 /// Where the pod is, and each of the operator's own settings by its flag's environment variable.

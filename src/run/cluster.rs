@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
-use kube::Client;
+use kube::api::PostParams;
+use kube::{Api, Client};
 
 use super::definitions;
 use crate::api;
@@ -50,6 +52,16 @@ impl Clients {
 /// What comes after it shows the place in the file, with a token perhaps.
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// As whom the API server sees us.
+pub(super) async fn user(client: &Client) -> kube::Result<String> {
+    let whoami: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = whoami
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = answer.status.and_then(|status| status.user_info);
+    Ok(user.and_then(|user| user.username).unwrap_or_default())
 }
 
 /// Waits until the API server answers and serves our kinds as this version knows them. Says what is missing, once for each cause.

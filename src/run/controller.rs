@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use k8s_openapi::Resource as _;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Api;
-use kube::api::PostParams;
 use tokio::sync::mpsc;
 
-use super::{Shared, backends, pins, socket};
+use super::{Shared, backends, cluster, pins, socket};
 use crate::admission::policies;
 use crate::backend::pkcs11::{PinPaths, PinStore};
 use crate::backend::pool::Pool;
@@ -103,7 +100,9 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         .await
         .map_err(controller::Failure::from)?
         .ok_or(Failure::NoClusterId)?;
-    let user = user(client).await.map_err(controller::Failure::from)?;
+    let user = cluster::user(client)
+        .await
+        .map_err(controller::Failure::from)?;
     let pins_secret = pin_secret.as_deref().unwrap_or(manifests::PIN_SECRET);
     let installation = manifests::installation(user, namespace, *undeletable, pins_secret);
     let pins: Arc<dyn PinStore> = match pin_secret {
@@ -147,16 +146,6 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         instance: shared.identity.clone(),
         wishes,
     })
-}
-
-/// As whom the API server sees us.
-async fn user(client: &kube::Client) -> kube::Result<String> {
-    let whoami: Api<SelfSubjectReview> = Api::all(client.clone());
-    let answer = whoami
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await?;
-    let user = answer.status.and_then(|status| status.user_info);
-    Ok(user.and_then(|user| user.username).unwrap_or_default())
 }
 
 /// A module works on the processor; more threads than twice its cores only wait for each other.

@@ -65,9 +65,16 @@ pub fn helm(kubeconfig: Option<&std::path::Path>, arguments: &[&str]) -> Result<
     Err(text(&output.stderr))
 }
 
-/// The chart with these values (`--set-json`), as one YAML text.
+/// The chart with these values (`--set-json`), as one YAML text, without what `helm test` makes.
 pub fn template(values: &[&str]) -> Result<String, String> {
-    let mut arguments = vec!["template", "any-name", CHART, "--namespace", NAMESPACE];
+    let mut arguments = vec![
+        "template",
+        "any-name",
+        CHART,
+        "--namespace",
+        NAMESPACE,
+        "--skip-tests",
+    ];
     for value in values {
         arguments.extend(["--set-json", value]);
     }
