@@ -210,17 +210,17 @@ async fn killed_anywhere_the_certificate_is_changed_all_the_same() {
     // The lives were so short that a certificate may have run out meanwhile; then another one is on its way.
     let trusted = async || afresh(&scene, scene.port).await;
     eventually("it is trusted", SOON, trusted).await;
-    // The Secret lost: another one, without a moment of mismatch for who connects anew.
+    // The Secret lost: another one. Its authority is trusted a moment before its certificate is served, and who connects anew in there goes without advice.
     secrets
         .delete(SECRET, &Default::default())
         .await
         .expect("deleted");
     let made = eventually("another Secret", SOON, async || {
         let found = secrets.get_opt(SECRET).await.expect("a GET");
-        afresh(&scene, scene.port).await.expect("trusted");
         found.ok_or_else(|| scene.log())
     })
     .await;
+    eventually("it is trusted", SOON, trusted).await;
     assert!(made.immutable.is_none());
     // Nor does a key that fits no certificate stay there.
     let broken = json!({"stringData": {"tls.key": "nonsense"}});
