@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod backends;
+mod backup;
 mod duration;
 mod webhook;
 
@@ -15,6 +16,7 @@ use crate::telemetry::LogFormat;
 use args::RunArgs;
 use backends::{Allowed, Backend, Store};
 
+pub use backup::Backups;
 pub use webhook::{Certificate, Webhook};
 
 /// A day in earnest.
@@ -48,6 +50,8 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// None: it is not served.
     pub webhook: Option<Webhook>,
+    /// None: nobody backs up by himself.
+    pub backups: Option<Backups>,
     pub log_format: LogFormat,
     /// How long a day of retention and announcement lasts.
     pub day_length: Duration,
@@ -128,6 +132,7 @@ impl Config {
             pin_secret,
             metrics_addr,
             webhook,
+            backup,
             log_format,
             day_length,
             allow_short_days,
@@ -140,6 +145,7 @@ impl Config {
             lease_retry,
         } = args;
         let webhook = webhook::validate(webhook)?;
+        let backups = backup::validate(backup, &data_dir, &backends)?;
         check_day(day_length, surroundings.in_pod, allow_short_days)?;
         check_domain(&cluster_domain)?;
         adopt_cluster_id.as_deref().map_or(Ok(()), check_uid)?;
@@ -168,6 +174,7 @@ impl Config {
             data_dir,
             metrics_addr,
             webhook,
+            backups,
             log_format,
             day_length,
             clock_tolerance,
@@ -237,6 +244,7 @@ impl Config {
         ));
         lines.push(format!("health and metrics: http://{}", self.metrics_addr));
         lines.extend(self.webhook.as_ref().map(Webhook::explain));
+        lines.extend(self.backups.as_ref().map(Backups::explain));
         if let Some(uid) = &self.adopt_cluster_id {
             lines.push(format!("takes over the material of cluster {uid}"));
         }
@@ -252,6 +260,23 @@ impl Config {
             ));
         }
         lines
+    }
+
+    /// Where the embedded backend's PINs are, in words.
+    pub fn pins_kept(&self) -> String {
+        let of_its_own = |backend: &Backend| match &backend.store {
+            Store::Embedded { pins, .. } => pins.clone(),
+            Store::Pkcs11(_) => None,
+        };
+        match (self.backends.iter().find_map(of_its_own), &self.pin_secret) {
+            (Some(files), _) => format!(
+                "the files {} and {}",
+                files.so_pin_file.display(),
+                files.user_pin_file.display()
+            ),
+            (None, Some(secret)) => format!("the Secret {}/{secret}", self.namespace),
+            (None, None) => format!("the folder {}", self.pin_dir.display()),
+        }
     }
 
     fn explain_purges(&self) -> String {

@@ -12,6 +12,8 @@
 
 #[path = "main/ledger.rs"]
 mod ledger;
+#[path = "main/store.rs"]
+mod store;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => crds(args.dir.as_deref()),
         Command::Trial(args) => trial(args),
         Command::Ledger(command) => ledger::run(command),
+        Command::Store(command) => store::run(command),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

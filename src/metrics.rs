@@ -1,6 +1,7 @@
 //! The metrics and their names. Labels are words of the program (`&'static str`), never text from outside: so there are
 //! only as many as the program has.
 
+use chrono::{DateTime, Utc};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -51,6 +52,8 @@ pub struct Metrics {
     undeletable: Gauge,
     undeletable_ended: Counter,
     mass_deletions: Counter,
+    last_backup: Gauge<f64, AtomicU64>,
+    backups_failed: Counter,
 }
 
 impl Default for Metrics {
@@ -80,6 +83,8 @@ impl Metrics {
             undeletable: Gauge::default(),
             undeletable_ended: Counter::default(),
             mass_deletions: Counter::default(),
+            last_backup: Gauge::default(),
+            backups_failed: Counter::default(),
         };
         metrics.register();
         more(&mut metrics.registry);
@@ -165,6 +170,17 @@ impl Metrics {
             "Minutes in which more was soft-deleted than --mass-deletion says",
             self.mass_deletions.clone(),
         );
+        all.register_with_unit(
+            "last_backup_timestamp",
+            "When the newest whole backup was made that the operator made by itself, Unix time; 0: none is known",
+            Unit::Seconds,
+            self.last_backup.clone(),
+        );
+        all.register(
+            "backups_failed",
+            "Backups that the operator tried by itself and that were not made",
+            self.backups_failed.clone(),
+        );
     }
 
     /// Counts one run of the controller.
@@ -242,6 +258,17 @@ impl Metrics {
         self.mass_deletions.inc();
     }
 
+    /// Shows when the newest whole backup was made.
+    pub fn backed_up(&self, taken: DateTime<Utc>) {
+        // Whole seconds, so exact for as long as there are years.
+        self.last_backup.set(taken.timestamp() as f64);
+    }
+
+    /// Counts one that was not made.
+    pub fn backup_failed(&self) {
+        self.backups_failed.inc();
+    }
+
     /// All of them in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -276,6 +303,8 @@ mod tests {
         metrics.undeletable(true);
         metrics.undeletable_ended();
         metrics.mass_deletion();
+        metrics.backed_up(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000));
+        metrics.backup_failed();
         let text = metrics.text();
         for line in [
             r#"managedhsm_reconciles_total{kind="HsmKey",result="done"} 1"#,
@@ -294,6 +323,8 @@ mod tests {
             "managedhsm_undeletable 1",
             "managedhsm_undeletable_ended_total 1",
             "managedhsm_mass_deletions_total 1",
+            "managedhsm_last_backup_timestamp_seconds 1728000000.0",
+            "managedhsm_backups_failed_total 1",
         ] {
             assert!(
                 text.lines().any(|shown| shown == line),

@@ -11,7 +11,9 @@ mod controller;
 mod definitions;
 mod ledger;
 mod pins;
+mod series;
 mod socket;
+mod store;
 mod supervisor;
 mod trial;
 mod webhook;
@@ -32,6 +34,7 @@ use cluster::Clients;
 use supervisor::Supervisor;
 
 pub use ledger::{AskError, ask};
+pub use store::{back_up, check, restore};
 pub use supervisor::Ended;
 pub use trial::trial;
 

@@ -1,5 +1,8 @@
 //! The backend's contract, on the reference, the embedded module and SoftHSM alike; and what only a store on disk can show.
 
+#[cfg(feature = "embedded")]
+#[path = "backend_contract/backups.rs"]
+mod backups;
 #[path = "backend_contract/contract.rs"]
 mod contract;
 #[path = "backend_contract/softhsm.rs"]

@@ -40,7 +40,7 @@ fn refused(arguments: &[&str], environment: &[(&str, &str)], code: i32) -> Strin
 
 #[test]
 fn every_help_has_an_example_and_the_exit_codes() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 13] = [
         &[],
         &["run"],
         &["check-config"],
@@ -50,6 +50,10 @@ fn every_help_has_an_example_and_the_exit_codes() {
         &["ledger", "show"],
         &["ledger", "accept"],
         &["ledger", "abandon"],
+        &["store"],
+        &["store", "backup"],
+        &["store", "restore"],
+        &["store", "check"],
     ];
     for command in commands {
         let arguments: Vec<_> = command.iter().copied().chain(["--help"]).collect();
@@ -244,6 +248,13 @@ fn a_bad_value_is_the_same_mistake_by_flag_and_by_environment() {
         ),
         ("--webhook-secret", "MHSM_WEBHOOK_SECRET", "my secret"),
         ("--webhook-cert-life", "MHSM_WEBHOOK_CERT_LIFE", "1s"),
+        ("--backup-every", "MHSM_BACKUP_EVERY", "daily"),
+        ("--backup-keep", "MHSM_BACKUP_KEEP", "0"),
+        (
+            "--backup-to",
+            "MHSM_BACKUP_TO",
+            "/var/lib/managed-hsm-operator/backups",
+        ),
         ("--log-format", "MHSM_LOG_FORMAT", "xml"),
         ("--day-length", "MHSM_DAY_LENGTH", "2 years"),
         ("--clock-tolerance", "MHSM_CLOCK_TOLERANCE", "1"),
@@ -410,4 +421,75 @@ fn what_is_no_id_is_refused_with_2_and_where_to_take_one_from() {
     let id = "0123456789abcdef0123456789abcdef";
     let said = refused(&["ledger", "accept", id], &[], 2);
     assert!(said.contains("--digest"), "{said}");
+}
+
+#[test]
+fn backups_by_itself_are_explained_and_what_could_not_be_one_is_refused() {
+    let explained = run(&["check-config", "--backup-to", "/backups"], &[]);
+    let said = text(&explained.stdout);
+    assert!(
+        said.contains("backups: into /backups, every 86400s, 7 stay; the PINs are in none"),
+        "{said}"
+    );
+    let said = refused(
+        &[
+            "check-config",
+            "--data-dir",
+            "/data",
+            "--backup-to",
+            "/data/b",
+        ],
+        &[],
+        2,
+    );
+    assert!(
+        said.contains("is in the data folder, and would be lost with it"),
+        "{said}"
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("backends.yaml");
+    let module = "[{name: a, kind: pkcs11, module: /m.so, pins: {soPinFile: /so, userPinFile: /user}, ledgerToken: records}]";
+    std::fs::write(&file, module).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let modules_only = ["check-config", "--backends", file, "--backup-to", "/b"];
+    let said = refused(&modules_only, &[], 2);
+    assert!(
+        said.contains("back the modules up with their vendors' tools"),
+        "{said}"
+    );
+    let said = refused(&["store", "backup", "/b", "--backends", file], &[], 1);
+    assert!(
+        said.contains("is backed up with its vendor's tool"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_store_that_is_not_there_is_neither_backed_up_nor_whole_nor_restored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (data, other) = (path("data"), path("other"));
+    for (arguments, expected) in [
+        (
+            ["store", "backup", &other, "--data-dir", &data],
+            "holds no store and no backup",
+        ),
+        (
+            ["store", "check", &other, "--data-dir", &data],
+            "holds no store and no backup",
+        ),
+        (
+            ["store", "restore", &other, "--data-dir", &data],
+            "is no whole backup",
+        ),
+    ] {
+        let said = refused(&arguments, &[], 1);
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(!folder.path().join("data").exists() && !folder.path().join("other").exists());
+    refused(&["store", "backup"], &[], 2);
 }

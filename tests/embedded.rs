@@ -1,6 +1,8 @@
 //! The executable with its embedded HSM, as a process of its own on a real control plane: what it makes outlives it, however it ends.
 #![cfg(feature = "embedded")]
 
+#[path = "embedded/backup.rs"]
+mod backup;
 mod operator;
 mod process;
 #[path = "embedded/trouble.rs"]

@@ -85,6 +85,9 @@ pub struct PurgeStatus {
     /// What is gone for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destroyed: Option<Destroyed>,
+    /// The generation of the backend's record that says so: a store whose record is behind it was put back from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_generation: Option<i64>,
 }
 
 impl Default for PurgeStatus {
@@ -96,6 +99,7 @@ impl Default for PurgeStatus {
             approvals: None,
             completion_time: None,
             destroyed: None,
+            record_generation: None,
         }
     }
 }

@@ -14,7 +14,13 @@ pub mod pkcs11;
 #[forbid(unsafe_code)]
 pub mod pool;
 #[forbid(unsafe_code)]
+pub mod store;
+#[forbid(unsafe_code)]
 pub mod waiting;
+
+use std::path::Path;
+
+use store::{About, Manifest, StoreError};
 
 /// 16 bytes derived from uid and version, never reused: the CKA_ID. As 32 hex digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -230,6 +236,14 @@ pub trait HsmBackend: Send + Sync + 'static {
     /// The highest resourceVersion of the cluster that was ever noted; `note_revision` never lowers it.
     fn revision(&self) -> Result<u64>;
     fn note_revision(&self, revision: u64) -> Result<()>;
+
+    // ---- both as files ----
+
+    /// Backs ledger and tokens up as they are at one moment, which every change waits for and no use does, into a folder that is empty or not there
+    /// yet. What an error or a crash leaves is no backup; an error removes it.
+    fn back_up(&self, _folder: &Path, _about: &About) -> store::Result<Manifest> {
+        Err(StoreError::NotEmbedded)
+    }
 
     // ---- tokens: one an HSM ----
 

@@ -90,6 +90,37 @@ const ABANDON_EXAMPLE: &str = "Example:
 Only after the purge date, and only where the backend answers and the material is not there. It ends MaterialMissing.
 Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
 
+const STORE_EXAMPLE: &str = "Examples:
+  managed-hsm-operator store backup /backups/before-the-upgrade
+  managed-hsm-operator store check /backups/before-the-upgrade
+  managed-hsm-operator store restore /backups/before-the-upgrade --data-dir /var/lib/managed-hsm-operator
+
+They are about the embedded backend; what is in a PKCS#11 module is backed up with its vendor's tool. No PIN is in a backup.
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const BACKUP_EXAMPLE: &str = "Examples:
+  managed-hsm-operator store backup /backups/before-the-upgrade
+  kubectl exec deploy/managed-hsm-operator -- managed-hsm-operator store backup /var/backups/managed-hsm-operator/before-the-upgrade
+
+The operator that runs makes it, over a socket in the data folder, into a folder that it sees and that is empty or not there
+yet. Where none runs the files are copied as they lie. It is whole once its manifest.json is there. No PIN is in it, and
+without the PINs it is no key: what it prints names where they are, to be kept apart.
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const RESTORE_EXAMPLE: &str = "Example:
+  managed-hsm-operator store restore /backups/before-the-upgrade --data-dir /var/lib/managed-hsm-operator
+
+Nothing is overwritten, and a backup that is not as it was made is refused. The PINs have to be those of then. What was
+changed since then stands with RecordDisagrees or MaterialMissing until a person decides.
+Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
+
+const CHECK_STORE_EXAMPLE: &str = "Examples:
+  managed-hsm-operator store check /backups/before-the-upgrade
+  managed-hsm-operator store check --data-dir /var/lib/managed-hsm-operator
+
+It needs no PIN: it says whether all is there and undamaged, by hashes and SQLite's own check, not what a key can do.
+Exit codes: 0 it is whole; 1 it is not, or cannot be looked into, and it says why; 2 the flags are not right.";
+
 /// Soft-delete, recovery and purge protection for HSMs and keys that Kubernetes declares.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "managed-hsm-operator", version, after_help = EXIT_CODES, after_long_help = EXAMPLE, max_term_width = 100)]
@@ -116,6 +147,43 @@ pub enum Command {
     /// Look at the records beside the material, and decide what only a person can
     #[command(subcommand, after_long_help = LEDGER_EXAMPLE)]
     Ledger(LedgerCommand),
+    /// Back up the embedded store, look whether it is whole, or put a backup back
+    #[command(subcommand, after_long_help = STORE_EXAMPLE)]
+    Store(StoreCommand),
+}
+
+/// What is done with the store as a whole.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Copy all HSMs and records, as they are at one moment, into a folder; the operator goes on
+    #[command(after_long_help = BACKUP_EXAMPLE)]
+    Backup(OfFolder),
+    /// Put a backup into the empty data folder of an operator that does not run
+    #[command(after_long_help = RESTORE_EXAMPLE)]
+    Restore(OfFolder),
+    /// Look whether a backup, or the store of an operator that does not run, is whole
+    #[command(after_long_help = CHECK_STORE_EXAMPLE)]
+    Check(CheckArgs),
+}
+
+/// A backup's folder.
+#[derive(Args, Clone, Debug)]
+pub struct OfFolder {
+    /// The backup's folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub place: WhereArgs,
+}
+
+/// A backup's folder, or none.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// A backup's folder [default: the data folder]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: WhereArgs,
 }
 
 /// What is asked of the records.
@@ -311,6 +379,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub webhook: WebhookArgs,
 
+    #[command(flatten)]
+    pub backup: BackupArgs,
+
     /// How log lines look
     #[arg(long, env = "MHSM_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -355,6 +426,23 @@ pub struct RunArgs {
     /// How often the Lease is renewed or looked at
     #[arg(long, env = "MHSM_LEASE_RETRY", value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub lease_retry: Duration,
+}
+
+/// Backups that the operator makes by itself.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct BackupArgs {
+    /// The folder into which the embedded store is backed up again and again, each time into a folder of its own that is named by
+    /// the time, as `store backup` does; without it nobody does by himself
+    #[arg(long, env = "MHSM_BACKUP_TO", value_name = "DIR")]
+    pub backup_to: Option<PathBuf>,
+
+    /// How often it is backed up
+    #[arg(long, env = "MHSM_BACKUP_EVERY", value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub backup_every: Duration,
+
+    /// How many of these backups stay; older ones are removed once a newer one is whole
+    #[arg(long, env = "MHSM_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    pub backup_keep: u16,
 }
 
 /// The webhook, and its certificate.

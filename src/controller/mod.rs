@@ -71,6 +71,8 @@ pub struct Context {
     pub index: Index,
     pub time: Arc<Timekeeper>,
     pub settings: Settings,
+    /// Where the embedded store's PINs are, in words.
+    pins_kept: String,
     pub metrics: Arc<Metrics>,
     pub waker: Waker,
     pub teller: tell::Teller,
@@ -325,6 +327,8 @@ pub struct Parts {
     pub pool: Pool,
     pub time: Arc<Timekeeper>,
     pub settings: Settings,
+    /// Where the embedded store's PINs are, in words: a backup says it.
+    pub pins_kept: String,
     pub metrics: Arc<Metrics>,
     pub queue: queue::Settings,
     /// Who tells Events.

@@ -92,6 +92,7 @@ async fn begin(
         index: Index::default(),
         time: parts.time,
         settings: parts.settings,
+        pins_kept: parts.pins_kept,
         metrics: Arc::clone(&parts.metrics),
         waker: queue.waker(),
         teller: tell::Teller::new(parts.client.clone(), parts.instance, parts.metrics),

@@ -38,6 +38,7 @@ pub fn context(client: Client, backend: &MemoryBackend) -> Context {
         index: index::Index::default(),
         time: Arc::new(Timekeeper::new(Clock::real(), Limits::default())),
         settings: settings(),
+        pins_kept: "nowhere".to_owned(),
         waker: queue.waker(),
         teller: tell::Teller::new(client, "test".into(), Arc::clone(&metrics)),
         metrics,

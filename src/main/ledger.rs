@@ -12,7 +12,12 @@ use super::{FAILED, FINE, Failure, config};
 /// Asks, shows the answer, and says how it went.
 pub fn run(command: LedgerCommand) -> Result<u8, Failure> {
     let (wish, output, flags) = wish(command);
-    match asked(wish, flags)? {
+    tell(asked(wish, flags)?, output)
+}
+
+/// Shows an answer, and says how it went.
+pub fn tell(answer: Answer, output: Output) -> Result<u8, Failure> {
+    match answer {
         Answer::Rows(rows, away) => {
             print!("{}", shown(&rows, output, table)?);
             away.iter().for_each(|sentence| eprintln!("{sentence}"));

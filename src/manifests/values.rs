@@ -1,5 +1,6 @@
 //! What an installation may choose: the chart's values, each with its comment, its default, what it may be, and where it stands.
 
+mod backup;
 pub(super) mod shape;
 mod webhook;
 
@@ -59,6 +60,7 @@ pub(super) fn all(objects: &[Object]) -> Result<Vec<Value>, Error> {
     all.extend(shape::values(objects)?);
     all.extend(backends());
     all.extend(store(objects)?);
+    all.extend(backup::values()?);
     all.extend(webhook::values(objects)?);
     all.extend(pod(objects)?);
     all.push(roles());

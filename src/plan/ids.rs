@@ -41,7 +41,26 @@ pub fn fingerprint(of: &backend::Fingerprint) -> softdelete::Fingerprint {
 
 /// The labels of the tokens that records speak of: a file of such a label is never moved aside. A record of a version that is not known stops the start:
 /// an older operator must not work on a newer one's store.
-pub fn tokens_to_keep(records: &[Stored]) -> Result<BTreeSet<String>, String> {
+pub fn tokens_to_keep(records: &[Stored]) -> Result<BTreeSet<TokenLabel>, String> {
+    tokens(records, |state| {
+        !matches!(state, RecordState::Creating | RecordState::Tombstone)
+    })
+}
+
+/// Those of them that must be there and whole: what was given up may be lost.
+pub fn tokens_needed(records: &[Stored]) -> Result<BTreeSet<TokenLabel>, String> {
+    tokens(records, |state| {
+        !matches!(
+            state,
+            RecordState::Creating | RecordState::Tombstone | RecordState::Abandoned
+        )
+    })
+}
+
+fn tokens(
+    records: &[Stored],
+    counts: impl Fn(RecordState) -> bool,
+) -> Result<BTreeSet<TokenLabel>, String> {
     let mut labels = BTreeSet::new();
     for stored in records {
         let record = encoding::decode(&stored.bytes).map_err(|error| {
@@ -50,9 +69,8 @@ pub fn tokens_to_keep(records: &[Stored]) -> Result<BTreeSet<String>, String> {
                 stored.id
             )
         })?;
-        let may_be_torn = matches!(record.state, RecordState::Creating | RecordState::Tombstone);
-        if record.kind() == Kind::Hsm && !may_be_torn {
-            labels.insert(token_label(&record.id).0);
+        if record.kind() == Kind::Hsm && counts(record.state) {
+            labels.insert(token_label(&record.id));
         }
     }
     Ok(labels)

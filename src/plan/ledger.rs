@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::hold;
+pub use super::hold::purged_since;
 use super::lost;
 use super::observed::{Held, Material, Observed, Proxy, ProxySpec, Reading};
 use super::step::{Effect, Hold, Why};

@@ -210,6 +210,8 @@ pub struct Hsm {
     pub record: Option<(u64, Record)>,
     /// The proxy of that name.
     pub proxy: Option<NearProxy>,
+    /// The Purges that name it.
+    pub purges: Vec<Purge>,
 }
 
 /// The object of a lineage beside this one: a key's HSM, or an HSM's key.

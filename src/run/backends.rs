@@ -1,8 +1,6 @@
 //! Opens the configured backends.
 
 use std::collections::BTreeMap;
-#[cfg(feature = "embedded")]
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,8 +11,6 @@ use crate::backend::pkcs11::OpenError;
 use crate::backend::pkcs11::embedded;
 use crate::backend::pkcs11::{PinPaths, PinStore, external};
 use crate::backend::waiting::{NotOpen, Waiting};
-#[cfg(feature = "embedded")]
-use crate::backend::{Stored, TokenLabel};
 use crate::config::backends::{self as config, Backend, PinFiles, Store};
 use crate::controller::quota::Quota;
 #[cfg(feature = "embedded")]
@@ -145,7 +141,7 @@ fn open_embedded(
         max_tokens,
         max_keys,
     };
-    let module = embedded::open(&config, tokens_to_keep)
+    let module = embedded::open(&config, ids::tokens_to_keep)
         .map_err(|error| Failure::Open(backend.name.clone(), error))?;
     Ok(Arc::new(module))
 }
@@ -158,14 +154,6 @@ fn open_embedded(
     _: Arc<dyn PinStore>,
 ) -> Result<Arc<dyn HsmBackend>, Failure> {
     Err(Failure::NotBuilt(backend.name.clone()))
-}
-
-#[cfg(feature = "embedded")]
-fn tokens_to_keep(records: &[Stored]) -> Result<BTreeSet<TokenLabel>, String> {
-    Ok(ids::tokens_to_keep(records)?
-        .into_iter()
-        .map(TokenLabel)
-        .collect())
 }
 
 fn count(number: u32) -> usize {

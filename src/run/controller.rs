@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::mpsc;
 
-use super::{Shared, backends, cluster, pins, socket};
+use super::{Shared, backends, cluster, pins, series, socket};
 use crate::admission::policies;
 use crate::backend::pkcs11::{PinPaths, PinStore};
 use crate::backend::pool::Pool;
@@ -49,7 +49,8 @@ pub(super) async fn start(shared: Shared) -> Result<(), Failure> {
     let work = controller::run(parts, ready, shared.stop.clone());
     tokio::select! {
         ended = work => Ok(ended?),
-        () = answer(&shared, wishes) => Ok(()),
+        () = answer(&shared, wishes.clone()) => Ok(()),
+        () = series::keep(&shared, wishes) => Ok(()),
     }
 }
 
@@ -82,6 +83,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         // Of the process around the controller.
         metrics_addr: _,
         webhook: _,
+        backups: _,
         log_format: _,
         clock_tolerance: _,
         namespace,
@@ -138,6 +140,7 @@ pub(super) async fn parts(shared: &Shared, wishes: Wishes) -> Result<Parts, Fail
         pool: Pool::new(threads()).map_err(Failure::Threads)?,
         time: Arc::clone(&shared.time),
         settings,
+        pins_kept: shared.config.pins_kept(),
         metrics: Arc::clone(&shared.metrics),
         queue: queue::Settings {
             concurrency: *concurrency,

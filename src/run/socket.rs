@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::controller::ledger::{Answer, Asked, Wish};
 
-/// A question is short.
-const LONGEST: u64 = 4096;
-/// Looking into every token takes a while.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// A question is short, though it may name a folder.
+const LONGEST: u64 = 16_384;
+/// Looking into every token takes a while, and copying all of them to a slow disk a longer one.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Where a running operator listens.
 pub(super) fn path(data_dir: &Path) -> PathBuf {
@@ -73,7 +73,7 @@ async fn converse(mut stream: UnixStream, wishes: mpsc::Sender<Asked>) -> std::i
     write.write_all(text.as_bytes()).await
 }
 
-async fn ask_inside(wish: Wish, wishes: mpsc::Sender<Asked>) -> Answer {
+pub(super) async fn ask_inside(wish: Wish, wishes: mpsc::Sender<Asked>) -> Answer {
     let (answers, answer) = oneshot::channel();
     let gone = || {
         Answer::Denied(

@@ -38,13 +38,13 @@ fn config(folder: &Path) -> embedded::Config {
     embedded::Config::new(folder.join("data"), &folder.join("pins"))
 }
 
-fn open(folder: &Path, keep: &[TokenLabel]) -> Result<Module, OpenError> {
+pub fn open(folder: &Path, keep: &[TokenLabel]) -> Result<Module, OpenError> {
     let keep: BTreeSet<_> = keep.iter().cloned().collect();
     embedded::open(&config(folder), |_| Ok(keep))
 }
 
 /// Plays a role in a process of its own, over one folder.
-fn play(role: &str, folder: &Path, argument: &str) -> Output {
+pub fn play(role: &str, folder: &Path, argument: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::child", "--nocapture"])
         .env("BACKEND_ROLE", role)
@@ -55,7 +55,7 @@ fn play(role: &str, folder: &Path, argument: &str) -> Output {
 }
 
 /// What it said; it must have ended well.
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");
@@ -87,6 +87,7 @@ fn child() {
         "half made" => half_made(Path::new(&folder), &argument),
         #[cfg(target_os = "linux")]
         "hardened" => hardened(),
+        "under load" => crate::backups::under_load(Path::new(&folder)),
         "large" => large(Path::new(&folder)),
         "unsaid" => embedded::open(&config(Path::new(&folder)), |_| {
             Err("a newer encoding".to_owned())

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use kube::Client;
+use managed_hsm_operator::backend::HsmBackend;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::backend::pkcs11::{Module, embedded};
-use managed_hsm_operator::backend::{HsmBackend, TokenLabel};
 use managed_hsm_operator::controller::stops::{Stops, When};
 use managed_hsm_operator::plan::{Lineage, ids};
 use managed_hsm_operator::softdelete::Kind;
@@ -107,11 +107,7 @@ fn read(places: &str) -> Vec<Place> {
 
 fn open(folder: &Path) -> Module {
     let config = embedded::Config::new(folder.join("data"), &folder.join("pins"));
-    embedded::open(&config, |records| {
-        let keep = ids::tokens_to_keep(records)?;
-        Ok(keep.into_iter().map(TokenLabel).collect())
-    })
-    .expect("the store opens")
+    embedded::open(&config, ids::tokens_to_keep).expect("the store opens")
 }
 
 pub fn ledger(folder: &Path) -> PathBuf {

@@ -118,10 +118,10 @@ async fn a_wrong_pin_is_told_with_its_way_out_and_nothing_is_lost() {
 }
 
 /// A disk of a few megabytes; gone when dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
+    pub fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a folder");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "small"])
@@ -133,14 +133,14 @@ impl SmallDisk {
     }
 
     /// Writes until nothing more fits.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = std::fs::File::create(self.filler()).expect("a file");
         for size in [4096, 1] {
             while file.write_all(&vec![0; size]).is_ok() {}
         }
     }
 
-    fn filler(&self) -> PathBuf {
+    pub fn filler(&self) -> PathBuf {
         self.0.join("filler")
     }
 }

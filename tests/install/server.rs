@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testplane::{Options, Plane, borrow, eventually};
 
 use crate::NAMESPACE;
-use crate::rendered::{Objects, established, file, kustomize, objects, one, standing};
+use crate::rendered::{Objects, established, file, kustomize, objects, one, standing, template};
 use crate::user::{PATIENCE, User};
 use crate::values::with_everything;
 
@@ -85,6 +85,83 @@ async fn the_pod_is_admitted_where_only_restricted_ones_are() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_a_restore_is_taken_and_has_the_operators_user_claim_and_folders() {
+    let plane = borrow(Options::default().without_crds()).await;
+    let (yaml, example) = (
+        file("deploy/install.yaml"),
+        file("deploy/examples/restore.yaml"),
+    );
+    apply(&plane, &yaml, &[]).await;
+    // A pod that violates the namespace's level would be warned of here.
+    apply(&plane, &example, &["--dry-run=server"]).await;
+    let with_backups = template(&["backup={\"claim\": \"hsm-backups\"}"]).expect("it renders");
+    let (operator, job) = (pod_of(&objects(&with_backups)), objects(&example));
+    let restore = &one(&job, "Job")["spec"]["template"]["spec"];
+    let security = restore["securityContext"].as_object().expect("it is set");
+    for (field, value) in security {
+        assert_eq!(
+            operator["spec"]["securityContext"][field], *value,
+            "{field}"
+        );
+    }
+    let of = |pod: &Value, list: &str, name: &str, field: &str| {
+        let all = pod.pointer(list).and_then(Value::as_array);
+        let found = all.and_then(|all| all.iter().find(|it| it["name"] == name));
+        found.map(|it| it.pointer(field).cloned())
+    };
+    let pod = json!({"spec": restore});
+    for (list, field) in [
+        ("/spec/volumes", "/persistentVolumeClaim/claimName"),
+        ("/spec/containers/0/volumeMounts", "/mountPath"),
+    ] {
+        for name in ["store", "backups"] {
+            let was = of(&operator, list, name, field);
+            assert!(
+                was.is_some() && was == of(&pod, list, name, field),
+                "{name} {field}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pins_are_copied_and_put_back_by_the_commands_of_the_page_and_never_over_others() {
+    let plane = borrow(Options::default().without_crds()).await;
+    let page = file("docs/install.md");
+    let mut quoted = page.split("-o go-template='").skip(1);
+    let template = quoted.next().and_then(|rest| rest.split('\'').next());
+    let template = format!("go-template={}", template.expect("it is on the page"));
+    let (ns, name) = (plane.namespace("pins").await, "managed-hsm-operator-pins");
+    let make = |so: &str| {
+        let data = json!({"so-pin": so, "user-pin": "12345678"});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": ns}, "immutable": true, "stringData": data})
+    };
+    let create = ["create", "-f", "-"];
+    plane
+        .kubectl(&create, &make("abcdefgh").to_string())
+        .await
+        .ok();
+    let data = ["get", "secret", name, "-n", &ns, "-o", "jsonpath={.data}"];
+    let was = plane.kubectl(&data, "").await.ok();
+    let get = ["get", "secret", name, "-n", &ns, "-o", &template];
+    let copy = plane.kubectl(&get, "").await.ok();
+
+    let delete = ["delete", "secret", name, "-n", &ns];
+    plane.kubectl(&delete, "").await.ok();
+    plane.kubectl(&["apply", "-f", "-"], &copy).await.ok();
+    assert_eq!(plane.kubectl(&data, "").await.ok(), was);
+    plane.kubectl(&["apply", "-f", "-"], &copy).await.ok();
+
+    plane.kubectl(&delete, "").await.ok();
+    plane
+        .kubectl(&create, &make("ijklmnop").to_string())
+        .await
+        .ok();
+    let refused = plane.kubectl(&["apply", "-f", "-"], &copy).await.refused();
+    assert!(refused.contains("immutable"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

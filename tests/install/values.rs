@@ -237,6 +237,45 @@ fn what_stands_beside_the_operator_is_there_where_it_is_wanted() {
 }
 
 #[test]
+fn backups_go_to_the_claim_that_is_named_by_flags_that_the_executable_understands() {
+    let without = template(&["backup={\"every\": \"1h\"}"]).expect("it renders");
+    assert!(!without.contains("BACKUP") && !without.contains("backups"));
+
+    let all = rendered(&["backup={\"claim\": \"hsm-backups\", \"every\": \"12h\", \"keep\": 30}"]);
+    let names = ["MHSM_BACKUP_TO", "MHSM_BACKUP_EVERY", "MHSM_BACKUP_KEEP"];
+    let values = names.map(|name| {
+        let value = variable(&all, name).unwrap_or_else(|| panic!("no {name}"));
+        value.as_str().expect("text").to_owned()
+    });
+    let checked = Command::new(env!("CARGO_BIN_EXE_managed-hsm-operator"))
+        .arg("check-config")
+        .envs(names.iter().zip(&values))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        said.contains("backups: into /var/backups/managed-hsm-operator, every 43200s, 30 stay"),
+        "{said}{checked:?}"
+    );
+    let mount = &pod(&all)["containers"][0]["volumeMounts"][2];
+    assert_eq!(mount["mountPath"], json!(values[0]));
+    assert!(mount["readOnly"].is_null());
+    assert_eq!(
+        pod(&all)["volumes"][2],
+        json!({"name": "backups", "persistentVolumeClaim": {"claimName": "hsm-backups"}})
+    );
+    // Nobody gets a right for it, and nothing else runs.
+    let plain = rendered(&[]);
+    assert_eq!(all.len(), plain.len());
+    for (key, object) in all
+        .iter()
+        .filter(|(_, object)| object["kind"] != "Deployment")
+    {
+        assert_eq!(plain.get(key), Some(object));
+    }
+}
+
+#[test]
 fn the_webhook_is_there_or_leaves_no_trace() {
     let with = rendered(&[]);
     assert_eq!(
@@ -281,6 +320,14 @@ fn the_webhook_is_there_or_leaves_no_trace() {
         configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
         "hsm/webhook"
     );
+}
+
+#[test]
+fn in_the_module_shape_there_is_no_store_to_back_up() {
+    let mut values = MODULE.to_vec();
+    values.extend(["shape=\"module\"", "backup={\"claim\": \"hsm-backups\"}"]);
+    let refused = template(&values).expect_err("nothing to back up");
+    assert!(refused.contains("/backup/claim"), "{refused}");
 }
 
 #[test]
@@ -348,5 +395,9 @@ pub fn with_everything(more: &[&'static str]) -> String {
         "networkPolicy={\"enabled\": true}",
     ]);
     values.extend(more);
+    // Where there is a store.
+    if !more.contains(&"shape=\"module\"") {
+        values.push("backup={\"claim\": \"hsm-backups\"}");
+    }
     template(&values).expect("it renders")
 }

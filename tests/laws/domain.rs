@@ -1550,6 +1550,7 @@ fn hsm_of(case: HsmCase, all: bool) -> Hsm {
     };
     Hsm {
         name: "prod".into(),
+        purges: Vec::new(),
         object: there.then(|| NearObject {
             uid: uid.clone(),
             terminating: matches!(case, HsmCase::Terminating | HsmCase::Sealing),

@@ -291,6 +291,8 @@ impl World {
             object: object.map(near_object),
             record: id.and_then(|id| self.ledger.get(&id).cloned()),
             proxy: self.proxies.get(&of).map(near_proxy),
+            // No store of this world is ever put back.
+            purges: Vec::new(),
         })
     }
 

@@ -170,6 +170,7 @@ impl Build {
             pool: Pool::new(self.threads).expect("threads"),
             time: Arc::clone(&time),
             settings: self.settings,
+            pins_kept: "nowhere".to_owned(),
             backends: self.backends,
             quotas: self.quotas,
             policies: self.policies,

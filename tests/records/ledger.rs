@@ -1,6 +1,8 @@
 //! The ways out that only a person can decide: `ledger show`, `accept`, `abandon`.
 
-use managed_hsm_operator::backend::memory::MemoryBackend;
+use std::collections::BTreeSet;
+
+use managed_hsm_operator::backend::memory::{Inspected, MemoryBackend};
 use managed_hsm_operator::backend::{HsmBackend, Stored, TokenLabel};
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::controller::ledger::{Answer, Row, Shown, Wish};
@@ -325,4 +327,76 @@ async fn sd23_a_purge_of_what_is_in_doubt_waits_and_says_why() {
         sentence.contains(&format!("ledger show {}", id(&key))),
         "{sentence}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd23_an_hsm_that_was_purged_since_a_backup_is_nobodys_until_a_person_accepts_it() {
+    let plane = borrow(Options::default()).await;
+    let ns = plane.namespace("purged-since").await;
+    let backend = MemoryBackend::new();
+    let first = Operator::start(&plane, backend.clone()).await;
+    apply(&plane, &safe_and_key(&ns)).await;
+    let key = ready(&plane, &ns, KEY, "signing").await;
+    let hsm = ready(&plane, &ns, HSM, "safe").await;
+    let backup = backend.backup();
+    delete(&plane, &ns, "hsmkey/signing").await;
+    delete(&plane, &ns, "managedhsm/safe").await;
+    let proxy = format!("{ns}.safe");
+    until(&plane, HSM_PROXY, None, &proxy, "Ready", "True", "").await;
+    ask_purge(&plane, "mistake", "anna", "DeletedManagedHsm", &proxy, &hsm).await;
+    let of = Watched::Purge;
+    until(&plane, of, None, "mistake", "Complete", "True", "").await;
+    gone(&plane, HSM_PROXY, None, &proxy).await;
+    first.crash().await;
+
+    backend.restore(&backup);
+    let before = backend.inspect();
+    let operator = Operator::start(&plane, backend.clone()).await;
+    let asked = format!("uid: {}, includeKeys: All", uid(&hsm));
+    let spec = format!("{{kind: ManagedHsm, name: safe, {asked}}}");
+    apply(&plane, &document(&ns, "Recover", "back-safe", &spec)).await;
+    let (of, reason) = (Watched::Recover, "RecordDisagrees");
+    let waits = until(
+        &plane,
+        of,
+        Some(&ns),
+        "back-safe",
+        "Stalled",
+        "True",
+        reason,
+    )
+    .await;
+    let (_, _, sentence) = condition(&waits, "Stalled").expect("told");
+    assert!(
+        sentence.contains("the finished Purge mistake says"),
+        "{sentence}"
+    );
+    let listed = rows(&operator).await;
+    let row = listed
+        .iter()
+        .find(|row| row.id == id(&hsm))
+        .expect("listed");
+    assert!(
+        row.note
+            .as_ref()
+            .is_some_and(|note| note.contains("ledger accept")),
+        "{row:?}"
+    );
+    let objects = |all: Vec<Inspected>| {
+        all.into_iter()
+            .map(|it| (it.handle, it.mark, it.usable))
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(
+        objects(backend.inspect()),
+        objects(before),
+        "nothing of it was touched"
+    );
+    assert_eq!(state(&backend, &id(&hsm)), RecordState::Live);
+
+    let all = shown(&operator, &id(&hsm)).await;
+    done(&operator, accept(&id(&hsm), &all[0].digest)).await;
+    until(&plane, of, Some(&ns), "back-safe", "Complete", "True", "").await;
+    let back = ready(&plane, &ns, KEY, "signing").await;
+    assert_eq!(versions(&back), versions(&key));
 }

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::Ledger;
 use crate::backend::{BackendError, Result, Stored};
@@ -56,6 +58,22 @@ impl SqliteLedger {
         Ok(SqliteLedger {
             connection: Mutex::new(connection),
         })
+    }
+
+    /// Looks into a file that is there, and makes nothing: its records, if it is a whole ledger.
+    pub fn look(path: &Path) -> std::result::Result<Vec<Stored>, LedgerError> {
+        let name = path.display().to_string();
+        let sqlite = |it| LedgerError::Sqlite(name.clone(), it);
+        // Not read-only: a transaction that a crash left half done is rolled back by this.
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .and_then(|it| it.pragma_update(None, "trusted_schema", false).map(|()| it))
+            .map_err(sqlite)?;
+        judge(&connection, &name)?;
+        let ledger = SqliteLedger {
+            connection: Mutex::new(connection),
+        };
+        let damaged = |it: BackendError| LedgerError::Damaged(name.clone(), it.to_string());
+        ledger.records().map_err(damaged)
     }
 
     /// A panic in another thread left no transaction behind: they roll back when dropped.
@@ -162,16 +180,10 @@ fn prepare(connection: &mut Connection, name: &str) -> std::result::Result<(), L
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sqlite)?;
-    let pragma =
-        |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let tables: i64 = transaction
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(sqlite)?;
-    let (application, version) = (
-        pragma("application_id").map_err(sqlite)?,
-        pragma("user_version").map_err(sqlite)?,
-    );
-    if tables == 0 && application == 0 && version == 0 {
+    if tables == 0 && numbers(&transaction).map_err(sqlite)? == (0, 0) {
         transaction.execute_batch(TABLES).map_err(sqlite)?;
         transaction
             .pragma_update(None, "application_id", APPLICATION)
@@ -179,19 +191,36 @@ fn prepare(connection: &mut Connection, name: &str) -> std::result::Result<(), L
         transaction
             .pragma_update(None, "user_version", VERSION)
             .map_err(sqlite)?;
-    } else if application != APPLICATION {
-        return Err(LedgerError::Foreign(name.to_owned()));
-    } else if version > VERSION {
-        return Err(LedgerError::Newer(name.to_owned(), version));
     } else {
-        let found: String = transaction
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(sqlite)?;
-        if found != "ok" {
-            return Err(LedgerError::Damaged(name.to_owned(), found));
-        }
+        judge(&transaction, name)?;
     }
     transaction.commit().map_err(sqlite)
+}
+
+/// Whether it is a ledger, one that this program knows, and whole.
+fn judge(connection: &Connection, name: &str) -> std::result::Result<(), LedgerError> {
+    let sqlite = |it| LedgerError::Sqlite(name.to_owned(), it);
+    let (application, version) = numbers(connection).map_err(sqlite)?;
+    if application != APPLICATION {
+        return Err(LedgerError::Foreign(name.to_owned()));
+    }
+    if version > VERSION {
+        return Err(LedgerError::Newer(name.to_owned(), version));
+    }
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(sqlite)?;
+    if found != "ok" {
+        return Err(LedgerError::Damaged(name.to_owned(), found));
+    }
+    Ok(())
+}
+
+/// Whose file it says that it is, and of which version.
+fn numbers(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let pragma =
+        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    Ok((pragma("application_id")?, pragma("user_version")?))
 }
 
 fn put(transaction: &Transaction<'_>, new: &Stored) -> Result<()> {

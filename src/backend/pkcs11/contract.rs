@@ -1,5 +1,7 @@
 //! The contract's methods, each on the session of its token.
 
+use std::{path::Path, sync::PoisonError};
+
 use cryptoki::{
     mechanism::Mechanism,
     object::{Attribute, KeyType, ObjectHandle},
@@ -17,6 +19,7 @@ use super::{
 use crate::backend::{
     Algorithm, Assurance, BackendError, Class, Depth, Handle, HsmBackend, Mark, MaterialId,
     ObjectFacts, PublicKey, Result, Stored, TokenFacts, TokenLabel, TokenRef, Use,
+    store::{self, About, Draft, Manifest, StoreError},
 };
 
 impl HsmBackend for Module {
@@ -29,14 +32,17 @@ impl HsmBackend for Module {
     }
 
     fn write(&self, stored: &Stored) -> Result<()> {
+        let _change = self.change();
         self.ledger.write(stored)
     }
 
     fn restore(&self, stored: &Stored) -> Result<()> {
+        let _change = self.change();
         self.ledger.restore(stored)
     }
 
     fn forget(&self, id: &str, generation: u64) -> Result<()> {
+        let _change = self.change();
         self.ledger.forget(id, generation)
     }
 
@@ -45,7 +51,21 @@ impl HsmBackend for Module {
     }
 
     fn note_revision(&self, revision: u64) -> Result<()> {
+        let _change = self.change();
         self.ledger.note_revision(revision)
+    }
+
+    fn back_up(&self, folder: &Path, about: &About) -> store::Result<Manifest> {
+        if self.rack.slots.contents().is_none() {
+            return Err(StoreError::NotEmbedded);
+        }
+        let draft = Draft::begin(folder)?;
+        {
+            let _still = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+            let contents = self.rack.slots.contents();
+            draft.copy(&contents.ok_or(StoreError::NotEmbedded)?)?;
+        }
+        draft.finish(about)
     }
 
     fn assurance(&self) -> Option<Assurance> {
@@ -79,6 +99,7 @@ impl HsmBackend for Module {
     }
 
     fn create_token(&self, label: &TokenLabel) -> Result<TokenFacts> {
+        let _change = self.change();
         let real = match self.provisioned() {
             Some((desk, provisioned)) => desk.assign(&self.rack, provisioned, label)?,
             None => self.rack.make(label)?,
@@ -87,6 +108,7 @@ impl HsmBackend for Module {
     }
 
     fn seal_token(&self, token: &TokenRef) -> Result<()> {
+        let _change = self.change();
         let real = self.reach(token)?;
         match self.desk.as_ref().filter(|desk| desk.refuses) {
             Some(desk) => {
@@ -98,6 +120,7 @@ impl HsmBackend for Module {
     }
 
     fn unseal_token(&self, token: &TokenRef) -> Result<()> {
+        let _change = self.change();
         let real = self.reach(token)?;
         self.rack.unseal(&real)?;
         match self.desk.as_ref().filter(|desk| desk.refuses) {
@@ -107,18 +130,12 @@ impl HsmBackend for Module {
     }
 
     fn open_for_destruction(&self, token: &TokenRef) -> Result<()> {
-        let real = self.reach(token)?;
-        match self.desk.as_ref().filter(|desk| desk.refuses) {
-            Some(desk) => {
-                self.rack.with_token(&real, |_, _| Ok(()))?;
-                desk.open_for_destruction(&token.label);
-                Ok(())
-            }
-            None => self.rack.hold(&real),
-        }
+        let _change = self.change();
+        self.hold_open(token)
     }
 
     fn release_token(&self, token: &TokenRef) -> Result<()> {
+        let _change = self.change();
         self.must_be_empty(token)?;
         let real = self.reach(token)?;
         match self.provisioned() {
@@ -166,6 +183,7 @@ impl HsmBackend for Module {
     }
 
     fn generate(&self, token: &TokenRef, id: MaterialId, algorithm: Algorithm) -> Result<()> {
+        let _change = self.change();
         self.session(token, |session| {
             let keys = objects::keys(session)?;
             if keys.iter().filter(|it| it.class != Class::Public).count() >= self.max_keys {
@@ -190,6 +208,7 @@ impl HsmBackend for Module {
     }
 
     fn publish(&self, token: &TokenRef, handle: Handle) -> Result<()> {
+        let _change = self.change();
         self.session(token, |session| {
             let object = readable(session, handle_of(handle))?;
             match object.mark {
@@ -204,6 +223,7 @@ impl HsmBackend for Module {
     }
 
     fn copy(&self, token: &TokenRef, original: Handle, mark: Mark) -> Result<Handle> {
+        let _change = self.change();
         if mark == Mark::Pending {
             return Err(BackendError::NotSupported("a pending copy".to_owned()));
         }
@@ -230,6 +250,7 @@ impl HsmBackend for Module {
     }
 
     fn destroy(&self, token: &TokenRef, handle: Handle) -> Result<()> {
+        let _change = self.change();
         let handle = handle_of(handle);
         self.with_token(token, |state, slot| {
             state.live.retain(|_, (live, _)| *live != handle);

@@ -1,6 +1,10 @@
 //! Any vendor's module, by the path of its library. Its slots are its own; its records are data objects in a token that is named for them.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, RwLock},
+};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -60,6 +64,7 @@ pub fn open(config: &Config) -> Result<Module, OpenError> {
         max_keys: config.max_keys,
         assurance,
         desk: Some(desk),
+        changes: RwLock::default(),
         _lock: lock,
     })
 }
@@ -130,6 +135,7 @@ fn try_out(
         max_keys: config.max_keys,
         assurance: Assurance::FULL,
         desk: None,
+        changes: RwLock::default(),
         _lock: Arc::clone(lock),
     };
     probe(&module, &scratch).map_err(failed)

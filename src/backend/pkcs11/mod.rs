@@ -24,7 +24,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use cryptoki::{
@@ -36,9 +36,10 @@ use cryptoki::{
 pub use pins::{Pin, PinError, PinPaths, PinStore, Pins, SO_PIN_FILE, USER_PIN_FILE};
 
 use super::{
-    Access, Assurance, BackendError, Class, Handle, HsmBackend, Mark, MaterialId, Result,
-    TokenFacts, TokenLabel, TokenRef, Use,
+    Access, Assurance, BackendError, Class, Handle, Mark, MaterialId, Result, TokenFacts,
+    TokenLabel, TokenRef, Use,
     ledger::{Ledger, sqlite::LedgerError},
+    store::LOCK,
 };
 use desk::Desk;
 use error::Fault;
@@ -77,6 +78,10 @@ pub enum OpenError {
     )]
     Module(BackendError),
     #[error(
+        "a restore into {0} was broken off, and what lies there is not whole: run store restore again, which begins anew"
+    )]
+    HalfRestored(String),
+    #[error(
         "the module has no token labelled {0}, which the backends file names: make one with both PINs of the backend, or correct the name"
     )]
     NoToken(String),
@@ -113,6 +118,8 @@ pub struct Module {
     assurance: Assurance,
     /// None: nothing is to be noted beside the records.
     desk: Option<Desk>,
+    /// Each change holds it for reading, a backup for writing: what that copies is of one moment.
+    changes: RwLock<()>,
     /// Held until the last user of the store is gone.
     _lock: Arc<File>,
 }
@@ -136,9 +143,9 @@ fn make_folder(folder: &Path) -> std::result::Result<(), OpenError> {
 }
 
 /// Takes the store's lock; the kernel gives it back when the process ends, however it ends.
-fn lock(folder: &Path) -> std::result::Result<File, OpenError> {
+pub(in crate::backend) fn lock(folder: &Path) -> std::result::Result<File, OpenError> {
     make_folder(folder)?;
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let io = |error| OpenError::Io(path.display().to_string(), error);
     let file = fs::OpenOptions::new()
         .create(true)
@@ -164,6 +171,11 @@ fn handle_of(handle: Handle) -> ObjectHandle {
 }
 
 impl Module {
+    /// Held while the store is changed. No change holds it twice: between the two a backup may have come to wait.
+    fn change(&self) -> RwLockReadGuard<'_, ()> {
+        self.changes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The token as the module knows it: a provisioned one has a label of its own.
     fn reach(&self, token: &TokenRef) -> Result<TokenRef> {
         let Some((desk, _)) = self.provisioned() else {
@@ -222,12 +234,25 @@ impl Module {
         })
     }
 
+    /// Gives a sealed token a PIN that only this process has.
+    fn hold_open(&self, token: &TokenRef) -> Result<()> {
+        let real = self.reach(token)?;
+        match self.desk.as_ref().filter(|desk| desk.refuses) {
+            Some(desk) => {
+                self.rack.with_token(&real, |_, _| Ok(()))?;
+                desk.open_for_destruction(&token.label);
+                Ok(())
+            }
+            None => self.rack.hold(&real),
+        }
+    }
+
     /// Fails unless no key object, whosever it is, is left in the token.
     fn must_be_empty(&self, token: &TokenRef) -> Result<()> {
         let left = match self.session(token, objects::count) {
             // Its PIN is kept nowhere; what is in it can be seen only with another one.
             Err(BackendError::Sealed) => {
-                self.open_for_destruction(token)?;
+                self.hold_open(token)?;
                 self.session(token, objects::count)?
             }
             looked => looked?,

@@ -3,7 +3,7 @@
 use cryptoki::{context::Pkcs11, slot::Slot};
 
 use super::{error::translate, pins::Pin};
-use crate::backend::{BackendError, Result, TokenLabel};
+use crate::backend::{BackendError, Result, TokenLabel, store::Contents};
 
 /// The supply of slots behind a module.
 pub(super) trait Slots: Send + Sync {
@@ -22,6 +22,11 @@ pub(super) trait Slots: Send + Sync {
 
     /// C_InitToken failed in this fresh slot: whatever it left is put away.
     fn discard(&self, _slot: Slot) {}
+
+    /// The files that its tokens and the ledger are in. None: they are in the module.
+    fn contents(&self) -> Option<Contents> {
+        None
+    }
 
     /// Takes back the slot of an empty token.
     fn release(&self, context: &Pkcs11, slot: Slot, so: &Pin) -> Result<()>;

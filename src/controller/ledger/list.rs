@@ -7,7 +7,7 @@ use crate::backend::Stored;
 use crate::controller::cluster::Watched;
 use crate::controller::orphans::{self, Orphan};
 use crate::controller::{Context, Failure, convert};
-use crate::plan::observed::Proxy;
+use crate::plan::observed::{Proxy, Purge};
 use crate::plan::{encoding, ledger};
 use crate::softdelete::sentence::date;
 use crate::softdelete::{Kind, Record, RecordId};
@@ -37,6 +37,7 @@ pub struct Row {
 pub(super) async fn rows(context: &Context) -> Result<Answer, Failure> {
     let (mut rows, mut away) = (Vec::new(), Vec::new());
     let mut records = Vec::new();
+    let purges = purges(context);
     for (backend, module) in &context.backends {
         let all = context
             .pool
@@ -48,7 +49,7 @@ pub(super) async fn rows(context: &Context) -> Result<Answer, Failure> {
             )),
             Ok(all) => {
                 for group in all.chunk_by(|one, other| one.id == other.id) {
-                    rows.push(row(context, backend, group));
+                    rows.push(row(context, &purges, backend, group));
                 }
                 let readable = all
                     .iter()
@@ -68,7 +69,7 @@ pub(super) async fn rows(context: &Context) -> Result<Answer, Failure> {
     Ok(Answer::Rows(rows, away))
 }
 
-fn row(context: &Context, backend: &str, group: &[Stored]) -> Row {
+fn row(context: &Context, purges: &[Purge], backend: &str, group: &[Stored]) -> Row {
     let id = group.first().map(|one| one.id.clone()).unwrap_or_default();
     let mut row = Row {
         id: id.clone(),
@@ -84,6 +85,11 @@ fn row(context: &Context, backend: &str, group: &[Stored]) -> Row {
         fill(&mut row, record);
         if record.cluster != context.settings.cluster {
             row.note = Some(format!("of the cluster {}", record.cluster));
+        }
+        if let Some(why) = ledger::purged_since(purges, row.generation, record) {
+            row.note = Some(format!(
+                "{why}; nothing is done by it: ledger accept {id} takes it for deleted"
+            ));
         }
     }
     if let Some(error) = decoded.iter().find_map(|one| one.as_ref().err()) {
@@ -113,6 +119,14 @@ fn fill(row: &mut Row, record: &Record) {
     row.purge = record
         .dates
         .and_then(|dates| dates.scheduled_purge_time.map(date));
+}
+
+/// Every Purge that can be read.
+fn purges(context: &Context) -> Vec<Purge> {
+    let all = context.cluster.list(Watched::Purge, |_| true);
+    all.iter()
+        .filter_map(|found| convert::purge(found).ok())
+        .collect()
 }
 
 /// Every proxy that can be read.

@@ -1,9 +1,11 @@
-//! What people ask of the records while the operator runs, or where none does: a list, one whole record, and the two ways out that only a person can decide
-//! (`plan::ledger`).
+//! What people ask of the records while the operator runs, or where none does: a list, one whole record, the two ways out that only a person can decide
+//! (`plan::ledger`), and a backup of them with all material.
 
+mod backup;
 mod list;
 mod shown;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,7 @@ use crate::plan::ledger::Denied;
 use crate::plan::step::Effect;
 use crate::plan::{self, Lineage, Observed, encoding};
 use crate::softdelete::{Kind, Record, RecordId};
+pub use backup::sentence;
 pub use list::Row;
 pub use shown::Shown;
 
@@ -29,9 +32,20 @@ const MOST_TRIES: usize = 1000;
 #[serde(rename_all = "camelCase", tag = "wish")]
 pub enum Wish {
     List,
-    Show { id: String },
-    Accept { id: String, digest: String },
-    Abandon { id: String },
+    Show {
+        id: String,
+    },
+    Accept {
+        id: String,
+        digest: String,
+    },
+    Abandon {
+        id: String,
+    },
+    /// A backup of the embedded store into this folder, as the operator sees it.
+    BackUp {
+        folder: PathBuf,
+    },
 }
 
 /// What is answered.
@@ -55,7 +69,7 @@ pub type Wishes = mpsc::Receiver<Asked>;
 /// Answers one after the other, for as long as anybody may ask.
 pub(super) async fn serve(context: Arc<Context>, mut wishes: Wishes) {
     while let Some((wish, answers)) = wishes.recv().await {
-        tracing::info!(?wish, "asked about the records");
+        tracing::info!(?wish, "asked about the store");
         let answer = answer(&context, wish).await.unwrap_or_else(|failure| {
             Answer::Denied(format!("{failure}; ask again when it is over"))
         });
@@ -71,6 +85,7 @@ pub(super) async fn answer(context: &Context, wish: Wish) -> Result<Answer, Fail
         Wish::Show { id } => show(context, &RecordId(id)).await,
         Wish::Accept { id, digest } => accept(context, &RecordId(id), &digest).await,
         Wish::Abandon { id } => abandon(context, &RecordId(id)).await,
+        Wish::BackUp { folder } => backup::make(context, folder).await,
     }
 }
 

@@ -317,6 +317,8 @@ async fn hsm(
             .as_ref()
             .map(|found| convert::near_proxy(Kind::Hsm, found))
             .transpose()?,
+        // Finished ones are asked for: those do not change.
+        purges: purges(context, Source::Cache, of).await?,
     })
 }
 

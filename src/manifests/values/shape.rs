@@ -88,10 +88,13 @@ pub(super) fn pins(objects: &[Object]) -> Result<Vec<Place>, Error> {
 pub(in crate::manifests) fn rules() -> Json {
     json!([{
         "if": {"properties": {"shape": {"const": "module"}}, "required": ["shape"]},
-        "then": {"properties": {"backends": {
-            "minItems": 1,
-            "items": {"properties": {"kind": {"const": "pkcs11"}}},
-        }}},
+        "then": {"properties": {
+            "backends": {
+                "minItems": 1,
+                "items": {"properties": {"kind": {"const": "pkcs11"}}},
+            },
+            "backup": {"properties": {"claim": {"const": ""}}},
+        }},
         "else": {"properties": {"replicas": {"maximum": 1}}},
     }])
 }

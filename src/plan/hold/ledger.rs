@@ -14,6 +14,7 @@ pub fn unreadable(o: &Observed) -> Check {
         return Err(unavailable(o));
     }
     hsm_is_ours(o)?;
+    hsm_is_of_now(o)?;
     o.records.iter().try_for_each(|held| match &held.reading {
         Reading::Disagree => Err(disagrees(
             held,
@@ -60,8 +61,31 @@ fn hsm_is_ours(o: &Observed) -> Check {
     }
 }
 
-/// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed.
+/// Nor is a key of a later store than the HSM around it: the HSM's Purge stands for its keys too (SD-26).
+fn hsm_is_of_now(o: &Observed) -> Check {
+    let Some(hsm) = &o.hsm else { return Ok(()) };
+    let Some((generation, record)) = &hsm.record else {
+        return Ok(());
+    };
+    match purged_since(&hsm.purges, *generation, record) {
+        Some(why) => Err(refused_until(
+            Refusal::RecordDisagrees {
+                record: record.id.0.clone(),
+                why,
+            },
+            LATER,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// I6: a status that shows a higher generation than the record's means that the store was put back: nothing is written from it, nothing destroyed. A
+/// finished Purge counts as the tombstone that it shows.
 pub fn store_is_old(o: &Observed, held: &Held) -> Check {
+    let record = held.record();
+    if let Some(why) = record.and_then(|it| purged_since(&o.purges, held.generation, it)) {
+        return Err(disagrees(held, why));
+    }
     let by_object = o
         .object
         .as_ref()
@@ -90,6 +114,22 @@ pub fn store_is_old(o: &Observed, held: &Held) -> Check {
         ));
     }
     Ok(())
+}
+
+/// What a finished Purge says of a record that knows nothing of it.
+pub fn purged_since(purges: &[Purge], generation: u64, record: &Record) -> Option<String> {
+    let mut purges = purges.iter();
+    let purge = purges.find(|purge| {
+        let destroyed = purge.spec.uid == record.origin.uid.0
+            && api::conditions::is_true(&purge.status.conditions, api::conditions::COMPLETE);
+        let shown = purge.status.record_generation;
+        let shown = shown.and_then(|shown| u64::try_from(shown).ok());
+        destroyed && arbiter::store_is_old(generation, [shown])
+    })?;
+    Some(format!(
+        "the finished Purge {} says that its material was destroyed, so this store is from before",
+        purge.meta.name
+    ))
 }
 
 fn disagrees(held: &Held, why: String) -> Hold {

@@ -19,8 +19,8 @@ use std::time::Duration;
 use crate::api;
 use crate::plan::ids;
 use crate::plan::observed::{
-    Body, Held, Hsm, KeyOfHsm, Material, NearProxy, No, Object, Observed, Proxy, Reading, Recover,
-    Refused, Tried,
+    Body, Held, Hsm, KeyOfHsm, Material, NearProxy, No, Object, Observed, Proxy, Purge, Reading,
+    Recover, Refused, Tried,
 };
 use crate::plan::step::{Hold, Why};
 use crate::plan::translate;

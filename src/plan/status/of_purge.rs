@@ -46,8 +46,11 @@ pub fn executing(o: &Observed, purge: &Purge) -> Step {
 /// The receipt.
 pub fn purge_complete(o: &Observed, purge: &Purge, record: &Record) -> Step {
     let generation = purge.meta.generation;
+    let mut tombstones = o.records.iter().filter(|held| held.id == record.id);
+    let recorded = tombstones.next().map(|held| held.generation);
     let mut next = api::PurgeStatus {
         observed_generation: generation,
+        record_generation: recorded.and_then(|recorded| i64::try_from(recorded).ok()),
         completion_time: Some(o.now.into()),
         destroyed: record.destroyed.as_ref().map(|destroyed| api::Destroyed {
             count: destroyed.count,

@@ -1,4 +1,4 @@
-//! The slot files of the embedded module, and what is in them. kryoptic's own tables are only read here, never written.
+//! The slot files of the embedded module.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,12 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
-
 use super::super::{OpenError, make_folder};
-use crate::backend::{BackendError, Result, TokenLabel};
-
-const EXTENSION: &str = "sqlite3";
+use crate::backend::{
+    BackendError, Result, TokenLabel,
+    store::{Contents, EXTENSION, LEDGER, Look, SLOTS, look},
+};
 
 /// What lies in the slots folder of a store that nobody has open.
 #[derive(Default)]
@@ -39,24 +38,12 @@ pub(super) fn survey(
     data: &Path,
     keep: &BTreeSet<TokenLabel>,
 ) -> std::result::Result<Survey, OpenError> {
-    let folder = data.join("slots");
-    make_folder(&folder)?;
-    let mut survey = Survey::default();
-    let mut torn = Vec::new();
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(io_at(&folder))? {
-        paths.push(entry.map_err(io_at(&folder))?.path());
-    }
-    paths.sort();
-    for path in paths
-        .into_iter()
-        .filter(|it| it.extension().is_some_and(|it| it == EXTENSION))
-    {
-        match token_in(&path) {
-            Ok(label) => survey.whole.push((label, path)),
-            Err(reason) => torn.push((path, reason)),
-        }
-    }
+    make_folder(&data.join(SLOTS))?;
+    let Look { whole, torn } = look(data).map_err(io_at(data))?;
+    let mut survey = Survey {
+        whole,
+        ..Survey::default()
+    };
     for (path, reason) in torn {
         let label = named(&path);
         let is_missed = keep.contains(&label) && !survey.whole.iter().any(|(it, _)| *it == label);
@@ -81,46 +68,6 @@ fn named(path: &Path) -> TokenLabel {
         .map(|it| it.to_string_lossy().into_owned())
         .unwrap_or_default();
     TokenLabel(name.split('.').next().unwrap_or_default().to_owned())
-}
-
-/// The label of the token in a slot file, if kryoptic can open it; else what is missing. C_InitToken writes the label last.
-fn token_in(path: &Path) -> std::result::Result<TokenLabel, String> {
-    let read = || -> rusqlite::Result<std::result::Result<TokenLabel, String>> {
-        // Not read-only: a transaction that a crash left half done is rolled back by this.
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if sound != "ok" {
-            return Ok(Err(sound));
-        }
-        let count = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('meta', 'objects')";
-        if connection.query_row(count, [], |row| row.get::<_, i64>(0))? != 2 {
-            return Ok(Err("its tables were never made".to_owned()));
-        }
-        let entry = |name: &str, value: &str| -> rusqlite::Result<Vec<u8>> {
-            let select = "SELECT data FROM meta WHERE name = ?1 AND value = ?2";
-            let found = connection.query_row(select, [name, value], |row| {
-                row.get::<_, Option<Vec<u8>>>(0)
-            });
-            Ok(found.optional()?.flatten().unwrap_or_default())
-        };
-        for (name, value) in [
-            ("USER DATA", "SO"),
-            ("TOKEN INFO", "serial"),
-            ("TOKEN INFO", "flags"),
-        ] {
-            if entry(name, value)?.is_empty() {
-                return Ok(Err(format!("its {name} {value} was never written")));
-            }
-        }
-        let label = String::from_utf8_lossy(&entry("TOKEN INFO", "label")?)
-            .trim_end_matches([' ', '\0'])
-            .to_owned();
-        if label.is_empty() {
-            return Ok(Err("its label was never written".to_owned()));
-        }
-        Ok(Ok(TokenLabel(label)))
-    };
-    read().unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// SQLite's rollback journal of a file: left behind, it would be played into a later file of the same name.
@@ -202,6 +149,15 @@ impl Files {
         entry.is_none_or(|it| it.retired)
     }
 
+    /// All that a backup holds: what is out of reach has no whole file.
+    pub(super) fn contents(&self) -> Contents {
+        let in_use = self.slots.values().filter(|it| !it.retired);
+        Contents {
+            ledger: self.data.join(LEDGER),
+            slots: in_use.map(|it| it.path.clone()).collect(),
+        }
+    }
+
     /// How many tokens there are, those out of reach included.
     pub(super) fn count(&self) -> usize {
         self.slots.values().filter(|it| !it.retired).count() + self.damaged.len()
@@ -223,7 +179,7 @@ impl Files {
 
     /// Makes an empty file for a token of that label, and gives it a slot.
     pub(super) fn add(&mut self, label: &TokenLabel) -> Result<u32> {
-        let folder = self.data.join("slots");
+        let folder = self.data.join(SLOTS);
         let number = self.slots.keys().next_back().map_or(1, |it| it + 1);
         let path = (0..)
             .map(|it| match it {
@@ -268,7 +224,7 @@ impl Files {
         };
         entry.retired = true;
         let path = entry.path.clone();
-        let folder = self.data.join("slots");
+        let folder = self.data.join(SLOTS);
         let removed = unless_gone(fs::remove_file(journal(&path)))
             .and_then(|()| unless_gone(fs::remove_file(&path)))
             .and_then(|()| File::open(&folder)?.sync_all());
@@ -278,6 +234,8 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     const LABEL: &str = "0123456789abcdef0123456789abcdef";

@@ -1,5 +1,5 @@
 //! The embedded module: kryoptic, linked into this executable. One SQLite file a token under `<data>/slots/`, the ledger
-//! at `<data>/ledger.db`, a lock at `<data>/lock`.
+//! at `<data>/ledger.db`, a lock at `<data>/lock`; `backend::store` copies and reads them.
 //!
 //! kryoptic opens all its slots at once and fails for all if one file is torn, and C_InitToken is not atomic. So each file is
 //! looked at first: what holds no token is moved to `<data>/torn/`, unless a record says that a token must be there; then it
@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     ptr::NonNull,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -35,6 +35,7 @@ use super::{
 use crate::backend::{
     Assurance, BackendError, Result, Stored, TokenLabel,
     ledger::{Ledger, sqlite::SqliteLedger},
+    store::{Contents, LEDGER, RESTORING},
 };
 use files::{Files, Survey};
 
@@ -85,7 +86,11 @@ pub fn open(
     keep: impl FnOnce(&[Stored]) -> std::result::Result<BTreeSet<TokenLabel>, String>,
 ) -> std::result::Result<Module, OpenError> {
     let lock = lock(&config.data_dir)?;
-    let ledger = SqliteLedger::open(&config.data_dir.join("ledger.db"))?;
+    if config.data_dir.join(RESTORING).exists() {
+        let folder = config.data_dir.display().to_string();
+        return Err(OpenError::HalfRestored(folder));
+    }
+    let ledger = SqliteLedger::open(&config.data_dir.join(LEDGER))?;
     let records = ledger.records().map_err(OpenError::Module)?;
     let keep = keep(&records).map_err(OpenError::Records)?;
     let survey = files::survey(&config.data_dir, &keep)?;
@@ -105,6 +110,7 @@ pub fn open(
         // As the contract's tests show of the very version that is linked in.
         assurance: Assurance::FULL,
         desk: None,
+        changes: RwLock::default(),
         _lock: Arc::new(lock),
     })
 }
@@ -188,6 +194,10 @@ impl Slots for Embedded {
 
     fn discard(&self, slot: Slot) {
         locked(&self.files).discard(slot.id());
+    }
+
+    fn contents(&self) -> Option<Contents> {
+        Some(locked(&self.files).contents())
     }
 
     fn release(&self, _context: &Pkcs11, slot: Slot, _so: &Pin) -> Result<()> {

@@ -105,6 +105,7 @@ async fn looked(without: Option<String>) -> (Context, Observed) {
         object: None,
         record: None,
         proxy: None,
+        purges: Vec::new(),
     });
     let done = look(&context, Source::Live, &mut seen).await;
     done.expect("the API server answers");
