@@ -17,6 +17,11 @@ pub enum Server {
     Etcd,
     ApiServer,
     ControllerManager,
+    // Of a node.
+    Containerd,
+    Scheduler,
+    Kubelet,
+    KubeProxy,
 }
 
 impl Server {
@@ -25,6 +30,10 @@ impl Server {
             Self::Etcd => "etcd",
             Self::ApiServer => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
+            Self::Containerd => "containerd",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
         }
     }
 }
