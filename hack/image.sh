@@ -13,10 +13,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD program=managed-hsm-operator user=65532
 version=$(awk -F '"' '$1 == "version = " { print $2; exit }' Cargo.toml)
 
-executable='' out='' rootfs='' name=$program:$version
+executable='' out='' rootfs='' name=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --executable) executable=$2 ;;
+    --executable) executable=$2 program=$(basename "$2") ;;
     --out) out=$2 ;;
     --rootfs) rootfs=$2 ;;
     --name) name=$2 ;;
@@ -24,6 +24,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
+name=${name:-$program:$version}
 
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || true)}
 [ -n "$epoch" ] || { echo "there is no commit to take the time from; set SOURCE_DATE_EPOCH to seconds since 1970" >&2; exit 2; }

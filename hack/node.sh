@@ -15,7 +15,7 @@ look_for_what_it_takes() {
   [ "$(uname -s)" = Linux ] || cannot "it takes Linux"
   [ "$(id -u)" = 0 ] || cannot "it takes root, which makes the namespaces"
   local program
-  for program in unshare:util-linux ip:iproute2 nft:nftables runc:runc; do
+  for program in unshare:util-linux setpriv:util-linux ip:iproute2 nft:nftables runc:runc; do
     command -v "${program%:*}" >/dev/null || cannot "${program%:*} is not installed (Debian's package is ${program#*:})"
   done
   [ -n "$(controllers)" ] || cannot "this machine has cgroup v2 alone, and only cgroup v1 was tried"
@@ -26,11 +26,16 @@ controllers() { awk -F: '$2 != "" { print $2, $3 == "/" ? "" : $3 }' /proc/self/
 
 outside() { # command
   look_for_what_it_takes
-  work=$(mktemp -d "${TMPDIR:-/tmp}/mhsm-node-XXXXXX")
-  child=''
-  mapfile -t groups < <(controllers | sed "s|^\(name=\)\?\([^ ]*\) \(.*\)|/sys/fs/cgroup/\2\3/$(basename "$work")|")
+  local folder=${TMPDIR:-/tmp} left
+  for left in "$folder"/mhsm-node-*; do
+    # Of one that was killed outright.
+    [ ! -d "$left" ] || kill -0 "${left##*-}" 2>/dev/null || remove "$left"
+  done
+  work=$folder/mhsm-node-$$ child=''
   trap clean_up EXIT
   trap 'exit 130' INT TERM
+  mkdir "$work"
+  mapfile -t groups < <(controllers | sed "s|^\(name=\)\?\([^ ]*\) \(.*\)|/sys/fs/cgroup/\2\3/$(basename "$work")|")
   local group file
   for group in "${groups[@]}"; do
     mkdir "$group"
@@ -41,23 +46,28 @@ outside() { # command
   done
   (
     for group in "${groups[@]}"; do echo "$BASHPID" >"$group/cgroup.procs"; done
-    exec unshare --mount --net --pid --uts --ipc --cgroup --fork --kill-child --mount-proc "$BASH" "${BASH_SOURCE[0]}" --within "$work" "$@"
+    exec setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --cgroup --fork --kill-child --mount-proc \
+      "$BASH" "${BASH_SOURCE[0]}" --within "$work" "$@"
   ) &
   child=$!
   wait $child
 }
 
 clean_up() {
-  local group try
   [ -z "$child" ] || { kill -9 "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; }
-  for group in "${groups[@]}"; do
-    # What was killed is in there for a moment more.
-    for try in $(seq 50); do
-      [ -d "$group" ] || break
-      find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
-    done
+  remove "$work"
+}
+
+remove() { # folder, with the cgroups of its name
+  local name groups
+  name=$(basename "$1")
+  # What was killed is in there for a moment more.
+  for _ in $(seq 50); do
+    groups=$(find /sys/fs/cgroup -depth -type d -path "*/$name*")
+    [ -n "$groups" ] || break
+    xargs rmdir <<<"$groups" 2>/dev/null || sleep 0.1
   done
-  rm -rf "$work"
+  rm -rf "$1"
 }
 
 mounts() { # folder

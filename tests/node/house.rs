@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use managed_hsm_operator::manifests::{NAME, NAMESPACE, STORE};
 use serde_json::{Value, json};
 use testplane::{NODE, Options, Output, Plane, helm, project_dir};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, cgroups};
 
 pub const CHART: &str = "charts/managed-hsm-operator";
 pub const RELEASE: &str = "hsm";
@@ -31,12 +32,14 @@ pub fn on_a_node(test: &str, story: impl AsyncFnOnce(&House)) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     let before = Machine::now();
-    let ended = Command::new(project_dir().join("hack/node.sh"))
+    let mut script = Command::new(project_dir().join("hack/node.sh"))
         .arg(std::env::current_exe().expect("this program"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .status()
+        .spawn()
         .expect("the script runs");
+    let ended = script.wait().expect("it ends");
     before.is_still(&Machine::now());
+    assert_eq!(cgroups(script.id()), "");
     // Where nobody reads what a test says, none is skipped.
     let may_skip = std::env::var("CI").as_deref() != Ok("true");
     if ended.code() == Some(CANNOT) && may_skip {
@@ -73,10 +76,13 @@ impl Drop for House {
 
 impl House {
     fn start() -> Self {
+        let began = Instant::now();
         let plane = Plane::start(Options::node()).expect("a node");
         let house = Self { plane };
         house.image(&format!("{NAME}:{}", env!("CARGO_PKG_VERSION")), 1);
         house.volume();
+        let passed = began.elapsed().as_secs_f32();
+        println!("[{passed:5.1} s] a node, with the operator's image and a volume");
         house
     }
 
@@ -124,10 +130,17 @@ impl House {
         found
     }
 
+    /// What was in the volume is gone.
+    pub fn wipe(&self) {
+        std::fs::remove_dir_all(Path::new(VOLUMES).join(STORE)).expect("it was there");
+    }
+
     /// kubectl, by the words of a line.
     pub async fn asked(&self, line: &str) -> Output {
-        let words: Vec<_> = line.split(' ').collect();
-        self.plane.kubectl(&words, "").await
+        let (began, words) = (Instant::now(), line.split(' ').collect::<Vec<_>>());
+        let said = self.plane.kubectl(&words, "").await;
+        told("kubectl", line, began);
+        said
     }
 
     /// The same, which must go well; answers what it printed.
@@ -146,9 +159,11 @@ impl House {
 
     /// Helm in the operator's namespace.
     pub fn tried(&self, line: &str) -> Result<String, String> {
-        let mut words: Vec<_> = line.split(' ').collect();
-        words.extend(["--namespace", NAMESPACE]);
-        helm(Some(&self.plane.kubeconfig()), &words)
+        let (began, line) = (Instant::now(), format!("{line} --namespace {NAMESPACE}"));
+        let words: Vec<_> = line.split(' ').collect();
+        let said = helm(Some(&self.plane.kubeconfig()), &words);
+        told("helm", &line, began);
+        said
     }
 
     pub fn helm(&self, line: &str) -> String {
@@ -156,11 +171,33 @@ impl House {
             .unwrap_or_else(|said| panic!("helm {line}: {said}"))
     }
 
+    /// By the plain manifests, without Helm.
+    pub async fn apply_plain(&self) {
+        let file = project_dir().join("deploy/install.yaml");
+        let apply = format!("apply --server-side -f {}", file.display());
+        self.kubectl(&apply).await;
+        self.at_work().await;
+    }
+
+    /// The pod is ready, and it is the only one.
+    pub async fn at_work(&self) {
+        let status = format!("rollout status deployment/{NAME} -n {NAMESPACE} --timeout=180s");
+        self.kubectl(&status).await;
+    }
+
     /// As docs/install.md says.
     pub fn install(&self) {
         self.helm(&format!(
             "install {RELEASE} {CHART} --create-namespace --wait --timeout 3m"
         ));
+    }
+}
+
+/// For whoever reads the story: what was asked, and how long it took.
+fn told(program: &str, line: &str, began: Instant) {
+    // Looks say nothing.
+    if !line.starts_with("get ") {
+        println!("[{:5.1} s] {program} {line}", began.elapsed().as_secs_f32());
     }
 }
 

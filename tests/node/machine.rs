@@ -20,20 +20,6 @@ impl Machine {
             ("routes", said("ip", &["route", "show", "table", "all"])),
             ("firewall", said("nft", &["list", "ruleset"])),
             ("settings", settings()),
-            (
-                "cgroups",
-                said(
-                    "find",
-                    &[
-                        "/sys/fs/cgroup",
-                        "-name",
-                        "mhsm-node-*",
-                        "-o",
-                        "-name",
-                        "kubepods*",
-                    ],
-                ),
-            ),
             ("name", read("/proc/sys/kernel/hostname")),
             ("resolver", read("/etc/resolv.conf")),
         ];
@@ -55,6 +41,12 @@ impl Machine {
             );
         }
     }
+}
+
+/// The cgroups of `hack/node.sh` as this process.
+pub fn cgroups(process: u32) -> String {
+    let path = format!("*/mhsm-node-{process}*");
+    said("find", &["/sys/fs/cgroup", "-path", &path])
 }
 
 /// Without their numbers and peers.
