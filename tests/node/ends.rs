@@ -8,7 +8,7 @@ use serde_json::json;
 use testplane::project_dir;
 
 use crate::house::{CHART, House, RELEASE};
-use crate::tenant::{self, Keys, made, proven, recover};
+use crate::tenant::{self, HSM, Keys, made, proven, recover};
 
 const LABEL: &str = "app.kubernetes.io/name=managed-hsm-operator";
 
@@ -105,9 +105,28 @@ pub async fn in_one_release(house: &House) {
             "wait --for=delete pod --all -n {NAMESPACE} --timeout=120s"
         ))
         .await;
-    println!("{}", house.kubectl("get hsm -A").await);
+    waits_or_is_kept(house, &keys).await;
     house.helm(&install);
     comes_back(house, &keys).await;
+}
+
+/// Neither is ever missing: what the operator did not come to is terminating, and the rest has its proxy.
+async fn waits_or_is_kept(house: &House, keys: &Keys) {
+    let keys = keys
+        .keys()
+        .map(|name| ("hsmkeys", "deletedhsmkeys", name.as_str()));
+    for (kind, proxies, name) in keys.chain([("managedhsms", "deletedmanagedhsms", HSM)]) {
+        let living = format!(
+            "get {kind} {name} -n {NAMESPACE} --ignore-not-found -o jsonpath={{.metadata.deletionTimestamp}}"
+        );
+        let living = house.kubectl(&living).await;
+        let kept = format!("get {proxies} {NAMESPACE}.{name} --ignore-not-found -o name");
+        let kept = house.kubectl(&kept).await;
+        assert!(
+            !living.is_empty() || !kept.is_empty(),
+            "{kind} {name} is gone"
+        );
+    }
 }
 
 /// Each that waited for an operator, or was sealed before it went, is kept, and comes back.
@@ -118,7 +137,7 @@ async fn comes_back(house: &House, keys: &Keys) {
         house,
         NAMESPACE,
         "ManagedHsm",
-        "payments",
+        HSM,
         json!({"includeKeys": "All"}),
     )
     .await;

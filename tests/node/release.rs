@@ -116,7 +116,7 @@ pub async fn guarded(house: &House) {
         ),
         (
             format!(
-                "patch deletedhsmkey shop.invoice-signing {merge} {{\"spec\":{{\"retentionDays\":7}}}}"
+                "patch deletedhsmkey shop.invoice-signing {merge} {{\"metadata\":{{\"labels\":{{\"a\":\"b\"}}}}}}"
             ),
             "Only the operator",
         ),
@@ -140,7 +140,6 @@ pub async fn guarded(house: &House) {
         ),
     ] {
         let said = house.asked(&act).await.refused();
-        println!("$ kubectl {act}\n{said}");
         assert!(said.contains(says), "{act}: {said}");
     }
     for object in [
