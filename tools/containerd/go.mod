@@ -1,3 +1,4 @@
+// What runs the pods of a node. Its dependencies disagree with kubelet's, so it has a module of its own.
 module managedhsm.dev/tools/containerd
 
 go 1.26.6

@@ -1,3 +1,5 @@
+// What a node needs beside the control plane, of the release that controlplane/go.mod names: kubelet, kube-proxy, kube-scheduler; the network plugins;
+// and a process that holds a pod open. Not in the control plane's own module: whoever needs no node builds nothing of it.
 module managedhsm.dev/tools/node
 
 go 1.26.0

@@ -4,7 +4,7 @@
 //! enforced: the network plugin knows none.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,13 +46,9 @@ pub(crate) fn api_server_arguments(files: &Files) -> Result<Vec<String>, Failure
     ])
 }
 
-/// Each with the folder that its program is in, and its arguments; writes what they read.
-pub(crate) fn servers(
-    files: &Files,
-    port: u16,
-) -> Result<Vec<(Server, PathBuf, Vec<String>)>, Failure> {
-    let of_node = binaries::tools("node")?;
-    containerd(files, &of_node)?;
+/// Each with its arguments; writes what they read.
+pub(crate) fn servers(files: &Files, port: u16) -> Result<Vec<(Server, Vec<String>)>, Failure> {
+    containerd(files, &binaries::tools("node")?)?;
     kubelet(files)?;
     kube_proxy(files)?;
     for (name, user) in [
@@ -77,14 +73,10 @@ pub(crate) fn servers(
     ];
     let of_kube_proxy = vec![flag("config", "kube-proxy.json")];
     Ok(vec![
-        (
-            Server::Containerd,
-            binaries::tools("containerd")?,
-            of_containerd,
-        ),
-        (Server::Scheduler, of_node.clone(), of_scheduler),
-        (Server::Kubelet, of_node.clone(), of_kubelet),
-        (Server::KubeProxy, of_node, of_kube_proxy),
+        (Server::Containerd, of_containerd),
+        (Server::Scheduler, of_scheduler),
+        (Server::Kubelet, of_kubelet),
+        (Server::KubeProxy, of_kube_proxy),
     ])
 }
 

@@ -73,26 +73,19 @@ impl Plane {
         let (files, port) = (&self.inner.files, self.port());
         files.kubeconfig("admin", port, ADMIN, None)?;
         files.kubeconfig("controller-manager", port, CONTROLLER_MANAGER, None)?;
-        let of_plane = binaries::control_plane()?;
         let mut wanted = vec![
-            (Server::Etcd, of_plane, self.etcd_arguments()),
-            (Server::ApiServer, of_plane, self.api_server_arguments()?),
+            (Server::Etcd, self.etcd_arguments()),
+            (Server::ApiServer, self.api_server_arguments()?),
         ];
         if let Some(controllers) = self.inner.options.controllers.flag() {
             let arguments = self.controller_manager_arguments(&controllers);
-            wanted.push((Server::ControllerManager, of_plane, arguments));
+            wanted.push((Server::ControllerManager, arguments));
         }
-        let of_node = match self.inner.options.node {
-            true => node::servers(files, port)?,
-            false => Vec::new(),
-        };
-        wanted.extend(
-            of_node
-                .iter()
-                .map(|(server, folder, arguments)| (*server, folder.as_path(), arguments.clone())),
-        );
-        for (server, folder, arguments) in wanted {
-            let program = folder.join(server.program());
+        if self.inner.options.node {
+            wanted.extend(node::servers(files, port)?);
+        }
+        for (server, arguments) in wanted {
+            let program = server.path()?;
             let log = files.path(&format!("{}.log", server.program()));
             self.running().processes.push(Process {
                 server,
@@ -203,7 +196,12 @@ impl Plane {
                 self.until("the API server is ready", &["get", "--raw", "/readyz"])
             }
             // The others wait for what they need by themselves.
-            _ => Ok(()),
+            Server::Etcd
+            | Server::ControllerManager
+            | Server::Containerd
+            | Server::Scheduler
+            | Server::Kubelet
+            | Server::KubeProxy => Ok(()),
         }
     }
 
@@ -339,7 +337,7 @@ impl Plane {
         work(process, reaper)
     }
 
-    pub(crate) fn must(&self, arguments: &[&str]) -> Result<(), Failure> {
+    fn must(&self, arguments: &[&str]) -> Result<(), Failure> {
         let output = self.kubectl_blocking(arguments, "")?;
         match output.success {
             true => Ok(()),
