@@ -6,13 +6,15 @@ use managed_hsm_operator::manifests::{NAME, NAMESPACE, PIN_SECRET, STORE};
 use serde_json::json;
 use testplane::eventually;
 
-use crate::house::House;
+use crate::house::{House, RELEASE};
 use crate::tenant::{self, HSM, made, recover};
 
 /// A key is deleted, its name refused, and it comes back as the very same; a namespace goes with all that is in it, and all comes back.
 pub async fn life(house: &House) {
     house.install();
     restricted(house).await;
+    // The chart's own test, in a pod of its own.
+    house.helm(&format!("test {RELEASE} --timeout 2m"));
     let keys = made(house, "shop").await;
     assert_eq!(keys.len(), 2);
 
