@@ -16,7 +16,9 @@ fn run_in(flags: &str, surroundings: Surroundings) -> Result<Config, String> {
         .map_err(|error| error.to_string())?
         .command
     {
-        Command::Crds(_) | Command::Ledger(_) => unreachable!("the words begin with run"),
+        Command::Crds(_) | Command::Ledger(_) | Command::Trial(_) => {
+            unreachable!("the words begin with run")
+        }
         Command::Run(args) | Command::CheckConfig(args) => {
             Config::new(*args, surroundings).map_err(|error| error.to_string())
         }
