@@ -2,13 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test whole torture lint bench crds manifests image image-check readme docs clean-cache
+.PHONY: help demo test whole torture e2e-node lint bench crds manifests image image-check readme docs clean-cache
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Needs Rust, Go, a C compiler, pkg-config, OpenSSL 3.0.7 headers; what is missing is named with the command that installs it."
-	@echo "The first build downloads about 350 MB and fills 5 GB in the cache folder and 4 GB in Go's own caches. Root is never needed."
+	@echo "The first build downloads about 350 MB and fills 5 GB in the cache folder and 4 GB in Go's own caches. Root is needed by e2e-node alone."
 
 demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 8)
 	@hack/demo.sh
@@ -21,6 +21,9 @@ whole: ## the long series whole, of which make test takes a sample: crashes, los
 
 torture: ## kills a process with -9 while it makes, seals and destroys keys (KILLS=500), on kryoptic and on SoftHSM, and counts what is lost (about 10 minutes; make test does 60 kills)
 	@. hack/env.sh; KILLS=$${KILLS:-500} cargo test --locked --test torture -- --nocapture --test-threads 1
+
+e2e-node: ## the operator on a real node in namespaces of its own: installed, killed, drained, upgraded, taken away (Linux, as root; about 8 minutes; the first time 20)
+	@. hack/env.sh; look_for_node; controlplane/build.sh >/dev/null; for tools in helm node containerd; do tools/build.sh $$tools >/dev/null; done; E2E_NODE=1 cargo test --locked --test node -- --nocapture --test-threads 1
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh

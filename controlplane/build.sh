@@ -8,13 +8,11 @@
 #   controlplane/build.sh missing    names what would have to be built, and builds nothing
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${MHSM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/managed-hsm-operator}
-hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -c1-16; }
-key=$(cat "$here/go.mod" "$here/go.sum" | hash)
-out=$cache/controlplane-$key
-version=$(awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ { print $2 } $1 == "require" && $2 == "k8s.io/kubernetes" { print $3 }' "$here/go.mod" | head -n1)
+# shellcheck source=../hack/built.sh
+. "$here/../hack/built.sh"
+place controlplane
+version=$(kubernetes)
 minor=${version#v*.}; minor=${minor%%.*}
-stamp="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$minor"
 only_ask=${1:-}
 
 # name, package, usual seconds on two cores
@@ -45,30 +43,7 @@ if [ "$only_ask" = missing ]; then
   exit 0
 fi
 
-mkdir -p "$out"
-touch "$out/.used" # hack/env.sh removes what nobody used for long
-# One at a time. Where there is no flock (macOS) a folder is the lock; one whose owner is gone holds nobody up.
-if command -v flock >/dev/null; then
-  exec 9>"$out/.lock"
-  flock 9
-else
-  until mkdir "$out/.building" 2>/dev/null; do
-    owner=$(cat "$out/.building/pid" 2>/dev/null || true)
-    if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then rm -rf "$out/.building"; fi
-    sleep 1
-  done
-  echo $$ >"$out/.building/pid"
-  trap 'rm -rf "$out/.building"' EXIT
-fi
-
-build() { # name, package, usual seconds on two cores
-  local name=$1 package=$2 usual=$3 began=$SECONDS
-  [ -x "$out/$name" ] && return 0
-  echo "building $name (usually $usual s on two cores, once) ..." >&2
-  (cd "$here" && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice -n 10 go build -trimpath -ldflags "-s -w $stamp" -o "$out/$name.new" "$package")
-  mv "$out/$name.new" "$out/$name"
-  echo "built $name in $((SECONDS - began)) s" >&2
-}
+lock
 
 # With assets a folder of links to both, so that they never get among what was built.
 shown=$out
@@ -79,7 +54,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 fi
 while read -r name package usual; do
   from=$out
-  if assets_have "$name"; then from=$KUBEBUILDER_ASSETS; else build "$name" "$package" "$usual" </dev/null; fi
+  if assets_have "$name"; then from=$KUBEBUILDER_ASSETS; else build "$name" "$package" "$usual s" </dev/null; fi
   [ "$shown" = "$out" ] || ln -sf "$from/$name" "$shown/$name"
 done <<<"$parts"
 echo "$shown"

@@ -2,8 +2,8 @@
 # Makes the operator's image as an OCI archive, without a daemon and without a registry: the executable, exactly the shared
 # libraries that it is linked to, and an account to run as. The same sources and toolchain give the same bytes, in any folder.
 #
-#   hack/image.sh [--executable FILE] [--out FILE]         the archive (target/image.tar); without --executable a release is built
-#   hack/image.sh [--executable FILE] --rootfs FOLDER      only what is in it, for the Dockerfile
+#   hack/image.sh [--executable FILE] [--out FILE] [--name NAME:TAG]      the archive (target/image.tar); without --executable a release is built
+#   hack/image.sh [--executable FILE] --rootfs FOLDER                     only what is in it, for the Dockerfile
 #
 # The archive is an OCI layout that also says what `docker load` reads: podman load, docker load, ctr images import, skopeo.
 # Times are those of the last commit, or SOURCE_DATE_EPOCH.
@@ -13,16 +13,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD program=managed-hsm-operator user=65532
 version=$(awk -F '"' '$1 == "version = " { print $2; exit }' Cargo.toml)
 
-executable='' out='' rootfs=''
+executable='' out='' rootfs='' name=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --executable) executable=$2 ;;
+    --executable) executable=$2 program=$(basename "$2") ;;
     --out) out=$2 ;;
     --rootfs) rootfs=$2 ;;
-    *) echo "what is $1? usage: hack/image.sh [--executable FILE] [--out FILE | --rootfs FOLDER]" >&2; exit 2 ;;
+    --name) name=$2 ;;
+    *) echo "what is $1? usage: hack/image.sh [--executable FILE] [--out FILE] [--name NAME:TAG] [--rootfs FOLDER]" >&2; exit 2 ;;
   esac
   shift 2
 done
+name=${name:-$program:$version}
 
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || true)}
 [ -n "$epoch" ] || { echo "there is no commit to take the time from; set SOURCE_DATE_EPOCH to seconds since 1970" >&2; exit 2; }
@@ -80,7 +82,7 @@ described() { # media type, digest
 }
 
 archive() {
-  local created architecture layer config manifest
+  local created architecture layer config manifest whole
   created=$(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)
   case $(uname -m) in x86_64) architecture=amd64 ;; aarch64) architecture=arm64 ;; *) architecture=$(uname -m) ;; esac
   mkdir -p "$work/layout/blobs/sha256"
@@ -93,11 +95,13 @@ archive() {
     "$(described application/vnd.oci.image.config.v1+json "$config")" \
     "$(described application/vnd.oci.image.layer.v1.tar "$layer")" >"$work/manifest.json"
   manifest=$(blob "$work/manifest.json")
+  # As a kubelet asks for it: containerd takes a name for what it is.
+  case $name in */*) whole=$name ;; *) whole=docker.io/library/$name ;; esac
   printf '{"imageLayoutVersion":"1.0.0"}' >"$work/layout/oci-layout"
   printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}' \
     "$(described application/vnd.oci.image.manifest.v1+json "$manifest" |
-      sed "s|}\$|,\"annotations\":{\"org.opencontainers.image.ref.name\":\"$version\",\"io.containerd.image.name\":\"$program:$version\"}}|")" >"$work/layout/index.json"
-  printf '[{"Config":"blobs/sha256/%s","RepoTags":["%s:%s"],"Layers":["blobs/sha256/%s"]}]' "$config" "$program" "$version" "$layer" >"$work/layout/manifest.json"
+      sed "s|}\$|,\"annotations\":{\"org.opencontainers.image.ref.name\":\"${name##*:}\",\"io.containerd.image.name\":\"$whole\"}}|")" >"$work/layout/index.json"
+  printf '[{"Config":"blobs/sha256/%s","RepoTags":["%s"],"Layers":["blobs/sha256/%s"]}]' "$config" "$name" "$layer" >"$work/layout/manifest.json"
   find "$work/layout" -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} +
   mkdir -p "$(dirname "$out")"
   packed "$work/layout" "$out.new"
@@ -112,4 +116,4 @@ fi
 out=${out:-target/image.tar}
 fill "$work/rootfs"
 archive
-echo "$out: $program:$version, $(du -h "$out" | cut -f 1), sha256 $(sha256sum "$out" | cut -d ' ' -f 1)"
+echo "$out: $name, $(du -h "$out" | cut -f 1), sha256 $(sha256sum "$out" | cut -d ' ' -f 1)"

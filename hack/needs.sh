@@ -125,9 +125,12 @@ say_what_is_missing() {
   return 1
 }
 
-# In CI as root, on Debian: what packages bring is installed, and looked for again.
+# Where something may be installed unasked: in CI as root, on Debian.
+may_install() { [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && have apt-get; }
+
+# What packages bring is installed, and looked for again.
 install_in_ci() {
-  { [ -n "$packages" ] && [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && have apt-get; } || return 0
+  { [ -n "$packages" ] && may_install; } || return 0
   apt_install "${packages# }" && lacks='' packages='' others='' && look_for_needs
 }
 
@@ -143,7 +146,7 @@ apt_install() { # packages
 # The second PKCS#11 module: the backend tests that need it are skipped, and say so, where it is not.
 look_for_softhsm() {
   have_softhsm && return
-  if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && have apt-get; then apt_install softhsm2 && return; fi
+  if may_install; then apt_install softhsm2 && return; fi
   local how='install SoftHSM 2'
   case $machine in
     debian) how='sudo apt-get install softhsm2' ;;
@@ -151,6 +154,11 @@ look_for_softhsm() {
     macos) how='brew install softhsm' ;;
   esac
   echo "note: SoftHSM is not installed, so the backend tests that need it are skipped ($how)" >&2
+}
+
+# What a node takes beside what is built: hack/node.sh says what is missing.
+look_for_node() {
+  { have runc && have nft && have ip; } || ! may_install || apt_install "runc nftables iproute2"
 }
 
 # Before the first build only: afterwards it is used already.

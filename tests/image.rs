@@ -62,6 +62,10 @@ impl Image {
         let config: Value = json(&blob(&layout, &manifest["config"]));
         let layer = blob(&layout, &manifest["layers"][0]);
         assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer));
+        // A kubelet asks containerd for it by its whole name.
+        let named = &index["manifests"][0]["annotations"]["io.containerd.image.name"];
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(*named, format!("docker.io/library/{NAME}:{version}"));
         // What `docker load` reads says the same.
         let docker: Value = json(&fs::read(layout.join("manifest.json")).expect("a manifest"));
         let path = |of: &Value| {

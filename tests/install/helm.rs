@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use testplane::{Options, Plane, borrow};
+use testplane::{Options, Plane, borrow, helm};
 
 use crate::NAMESPACE;
-use crate::rendered::{CHART, established, helm, standing};
+use crate::rendered::{CHART, established, standing};
 
 const RELEASE: &str = "hsm";
 /// What Helm says of objects that are another release's.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize as _;
 use serde_json::Value;
-use testplane::{Plane, helm_path, kubectl_path, project_dir};
+use testplane::{Plane, helm, kubectl_path, project_dir};
 
 use crate::NAMESPACE;
 
@@ -41,28 +41,6 @@ pub fn objects(yaml: &str) -> Objects {
         assert!(twice.is_none(), "it stands twice: {twice:?}");
     }
     objects
-}
-
-/// Runs Helm to its end, without a cluster unless a kubeconfig is given; answers what it printed, or what it complained of.
-pub fn helm(kubeconfig: Option<&std::path::Path>, arguments: &[&str]) -> Result<String, String> {
-    let home = tempfile::tempdir().expect("a folder");
-    let output = Command::new(helm_path().expect("Helm"))
-        .args(arguments)
-        .current_dir(project_dir())
-        .env("HELM_CACHE_HOME", home.path())
-        .env("HELM_CONFIG_HOME", home.path())
-        .env("HELM_DATA_HOME", home.path())
-        .env(
-            "KUBECONFIG",
-            kubeconfig.unwrap_or(&home.path().join("none")),
-        )
-        .output()
-        .expect("Helm runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        return Ok(text(&output.stdout));
-    }
-    Err(text(&output.stderr))
 }
 
 /// The chart with these values (`--set-json`), as one YAML text, without what `helm test` makes.

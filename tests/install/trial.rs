@@ -5,10 +5,9 @@ use std::process::{Command, Output};
 
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
-use testplane::project_dir;
+use testplane::{helm, project_dir};
 
 use crate::NAMESPACE;
-use crate::rendered::helm;
 use crate::role::Installed;
 use crate::user::{User, is};
 

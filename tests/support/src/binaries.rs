@@ -16,7 +16,7 @@ pub fn project_dir() -> &'static Path {
 }
 
 /// The folder of etcd, kube-apiserver, kube-controller-manager and kubectl; built first where it is missing.
-pub(crate) fn folder() -> Result<&'static Path, Failure> {
+pub(crate) fn control_plane() -> Result<&'static Path, Failure> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(found) = FOLDER.get() {
         return Ok(found);
@@ -25,14 +25,19 @@ pub(crate) fn folder() -> Result<&'static Path, Failure> {
     Ok(FOLDER.get_or_init(|| folder))
 }
 
+/// The folder of what the module `tools/<module>` makes; built first where it is missing.
+pub(crate) fn tools(module: &str) -> Result<PathBuf, Failure> {
+    built(&project_dir().join("tools/build.sh"), &[module])
+}
+
 /// The real Helm; built first where it is missing.
-pub fn helm_path() -> Result<&'static Path, Failure> {
+pub(crate) fn helm() -> Result<&'static Path, Failure> {
     static HELM: OnceLock<PathBuf> = OnceLock::new();
     if let Some(found) = HELM.get() {
         return Ok(found);
     }
-    let printed = built(&project_dir().join("tools/build.sh"), &["helm"])?;
-    Ok(HELM.get_or_init(|| printed))
+    let path = tools("helm")?.join("helm");
+    Ok(HELM.get_or_init(|| path))
 }
 
 /// Runs a script that builds what its cache lacks, and answers the path that it prints last.
@@ -58,5 +63,5 @@ fn built(script: &Path, arguments: &[&str]) -> Result<PathBuf, Failure> {
 
 /// The real kubectl of the same release as the servers.
 pub fn kubectl_path() -> Result<PathBuf, Failure> {
-    Ok(folder()?.join("kubectl"))
+    Ok(control_plane()?.join("kubectl"))
 }

@@ -11,6 +11,12 @@ use crate::{Failure, failed};
 /// Who is in `tokens.csv`: the token is the user's name and means nothing outside this plane.
 pub(crate) const ADMIN: &str = "admin";
 pub(crate) const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+pub(crate) const SCHEDULER: &str = "system:kube-scheduler";
+pub(crate) const KUBE_PROXY: &str = "system:kube-proxy";
+pub(crate) const KUBELET: &str = "system:node:node";
+
+/// Where a pod finds the API server: the first address of the Services' range.
+const SERVICE: &str = "10.96.0.1";
 
 /// The throw-away folder's files, by name.
 #[derive(Clone)]
@@ -37,7 +43,8 @@ impl Files {
             .certificates()
             .map_err(failed("making certificates"))?;
         let tokens = format!(
-            "{ADMIN},{ADMIN},1,system:masters\n{CONTROLLER_MANAGER},{CONTROLLER_MANAGER},2\n"
+            "{ADMIN},{ADMIN},1,system:masters\n{CONTROLLER_MANAGER},{CONTROLLER_MANAGER},2\n\
+             {SCHEDULER},{SCHEDULER},3\n{KUBE_PROXY},{KUBE_PROXY},4\n{KUBELET},{KUBELET},5,system:nodes\n"
         );
         fs::write(files.path("tokens.csv"), tokens)?;
         Ok(files)
@@ -52,8 +59,8 @@ impl Files {
         fs::write(self.path("ca.crt"), ca.self_signed(&ca_key)?.pem())?;
 
         let key = KeyPair::generate()?;
-        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
-        let mut server = CertificateParams::new(names.to_vec())?;
+        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", SERVICE];
+        let mut server = CertificateParams::new(names.map(str::to_owned).to_vec())?;
         server
             .distinguished_name
             .push(DnType::CommonName, "kube-apiserver");
@@ -63,6 +70,19 @@ impl Files {
             server.signed_by(&key, &issuer)?.pem(),
         )?;
         fs::write(self.path("server.key"), key.serialize_pem())?;
+
+        // What the API server shows a kubelet.
+        let key = KeyPair::generate()?;
+        let mut client = CertificateParams::new(Vec::new())?;
+        client.distinguished_name.push(DnType::CommonName, ADMIN);
+        client
+            .distinguished_name
+            .push(DnType::OrganizationName, "system:masters");
+        fs::write(
+            self.path("to-kubelet.crt"),
+            client.signed_by(&key, &issuer)?.pem(),
+        )?;
+        fs::write(self.path("to-kubelet.key"), key.serialize_pem())?;
 
         let accounts = KeyPair::generate()?;
         fs::write(self.path("sa.key"), accounts.serialize_pem())?;

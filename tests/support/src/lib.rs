@@ -5,6 +5,7 @@
 //! - [`borrow`] is an exclusive one, for tests that kill servers, put an old etcd back, delete CRDs or
 //!   run an operator with flags of its own. At most [`AT_ONCE`] of them run at a time.
 //! - [`Plane::start`] blocks; the example that the demo runs under uses it.
+//! - [`Options::node`] adds a real node, where `hack/node.sh` made room for one.
 //!
 //! Nothing outlives the process that started it, not even when that is killed (see `reaper`).
 
@@ -13,7 +14,9 @@
 mod binaries;
 mod client;
 mod files;
+mod helm;
 mod kubectl;
+mod node;
 mod options;
 mod plane;
 mod pool;
@@ -23,8 +26,10 @@ mod sample;
 mod server;
 mod wait;
 
-pub use binaries::{helm_path, kubectl_path, project_dir};
+pub use binaries::{kubectl_path, project_dir};
+pub use helm::helm;
 pub use kubectl::Output;
+pub use node::NODE;
 pub use options::{Controllers, Options};
 pub use plane::{EtcdCopy, Plane};
 pub use pool::{AT_ONCE, Borrowed, borrow, shared};

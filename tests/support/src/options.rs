@@ -53,6 +53,8 @@ pub struct Options {
     pub controllers: Controllers,
     /// Apply the project's `crds/` and wait until they are served.
     pub crds: bool,
+    /// A real node, in a cluster of all controllers. Only within the namespaces that `hack/node.sh` makes.
+    pub node: bool,
     /// Further flags of the kube-apiserver, as `--name=value`.
     pub api_server_flags: Vec<String>,
     /// How long each server may take to answer.
@@ -64,6 +66,7 @@ impl Default for Options {
         Self {
             controllers: Controllers::Usual,
             crds: true,
+            node: false,
             api_server_flags: Vec::new(),
             patience: Duration::from_secs(90),
         }
@@ -75,6 +78,16 @@ impl Options {
     pub fn without_controllers() -> Self {
         Self {
             controllers: Controllers::None,
+            ..Self::default()
+        }
+    }
+
+    /// A whole cluster of one node, without the project's CRDs.
+    pub fn node() -> Self {
+        Self {
+            controllers: Controllers::All,
+            crds: false,
+            node: true,
             ..Self::default()
         }
     }

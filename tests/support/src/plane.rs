@@ -12,7 +12,7 @@ use crate::kubectl::{self, Output};
 use crate::ports::{self, Port};
 use crate::reaper::Reaper;
 use crate::server::{Process, Server};
-use crate::{Failure, Options, binaries, failed};
+use crate::{Failure, Options, binaries, failed, node};
 
 /// A running control plane. Dropping it kills its servers and removes its folder.
 pub struct Plane {
@@ -43,7 +43,7 @@ impl Plane {
     /// Starts etcd, the API server and, where asked for, the controller manager, and waits until they work.
     /// Blocks for about four seconds: async tests use [`crate::shared`] or [`crate::borrow`].
     pub fn start(options: Options) -> Result<Self, Failure> {
-        binaries::folder()?;
+        binaries::control_plane()?;
         let folder = tempfile::Builder::new()
             .prefix("mhsm-plane-")
             .tempdir()?
@@ -75,16 +75,17 @@ impl Plane {
         files.kubeconfig("controller-manager", port, CONTROLLER_MANAGER, None)?;
         let mut wanted = vec![
             (Server::Etcd, self.etcd_arguments()),
-            (Server::ApiServer, self.api_server_arguments()),
+            (Server::ApiServer, self.api_server_arguments()?),
         ];
         if let Some(controllers) = self.inner.options.controllers.flag() {
-            wanted.push((
-                Server::ControllerManager,
-                self.controller_manager_arguments(&controllers),
-            ));
+            let arguments = self.controller_manager_arguments(&controllers);
+            wanted.push((Server::ControllerManager, arguments));
+        }
+        if self.inner.options.node {
+            wanted.extend(node::servers(files, port)?);
         }
         for (server, arguments) in wanted {
-            let program = binaries::folder()?.join(server.program());
+            let program = server.path()?;
             let log = files.path(&format!("{}.log", server.program()));
             self.running().processes.push(Process {
                 server,
@@ -112,6 +113,9 @@ impl Plane {
                 &["get", "serviceaccount", "default", "-n", "default"],
             )?;
         }
+        if self.inner.options.node {
+            self.bring_up_node()?;
+        }
         Ok(())
     }
 
@@ -132,7 +136,7 @@ impl Plane {
         ]
     }
 
-    fn api_server_arguments(&self) -> Vec<String> {
+    fn api_server_arguments(&self) -> Result<Vec<String>, Failure> {
         let files = &self.inner.files;
         let mut arguments = vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.inner.etcd.number),
@@ -154,8 +158,12 @@ impl Plane {
             "--authorization-mode=RBAC".to_owned(),
             format!("--token-auth-file={}", files.flag("tokens.csv")),
         ];
+        if self.inner.options.node {
+            // Of a flag that is given twice the last one counts; lists grow.
+            arguments.extend(node::api_server_arguments(files)?);
+        }
         arguments.extend(self.inner.options.api_server_flags.iter().cloned());
-        arguments
+        Ok(arguments)
     }
 
     fn controller_manager_arguments(&self, controllers: &str) -> Vec<String> {
@@ -187,8 +195,13 @@ impl Plane {
             Server::ApiServer => {
                 self.until("the API server is ready", &["get", "--raw", "/readyz"])
             }
-            // The API server waits for etcd by itself, and the controller manager for the API server.
-            Server::Etcd | Server::ControllerManager => Ok(()),
+            // The others wait for what they need by themselves.
+            Server::Etcd
+            | Server::ControllerManager
+            | Server::Containerd
+            | Server::Scheduler
+            | Server::Kubelet
+            | Server::KubeProxy => Ok(()),
         }
     }
 
@@ -337,7 +350,7 @@ impl Plane {
     }
 
     /// Runs a kubectl command until it succeeds; gives up early when a server has ended.
-    fn until(&self, what: &str, arguments: &[&str]) -> Result<(), Failure> {
+    pub(crate) fn until(&self, what: &str, arguments: &[&str]) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
             let output = self.kubectl_blocking(arguments, "")?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::reaper::Reaper;
-use crate::{Failure, failed};
+use crate::{Failure, binaries, failed};
 
 /// The servers of a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub enum Server {
     Etcd,
     ApiServer,
     ControllerManager,
+    // Of a node.
+    Containerd,
+    Scheduler,
+    Kubelet,
+    KubeProxy,
 }
 
 impl Server {
@@ -25,7 +30,23 @@ impl Server {
             Self::Etcd => "etcd",
             Self::ApiServer => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
+            Self::Containerd => "containerd",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
         }
+    }
+
+    /// Where its program is; built first where it is missing.
+    pub(crate) fn path(self) -> Result<PathBuf, Failure> {
+        let folder = match self {
+            Self::Etcd | Self::ApiServer | Self::ControllerManager => {
+                binaries::control_plane()?.to_path_buf()
+            }
+            Self::Containerd => binaries::tools("containerd")?,
+            Self::Scheduler | Self::Kubelet | Self::KubeProxy => binaries::tools("node")?,
+        };
+        Ok(folder.join(self.program()))
     }
 }
 
