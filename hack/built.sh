@@ -7,7 +7,7 @@ hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256;
 
 # Sets `key`, and `out`, the folder of that name and key. (A module may have some Go of its own.)
 place() { # the folder's name
-  key=$(find "$here" \( -name '*.go' -o -name go.mod -o -name go.sum \) | LC_ALL=C sort | xargs cat | hash)
+  key=$(find "$here" \( -name '*.go' -o -name go.mod -o -name go.sum \) | LC_ALL=C sort | while IFS= read -r file; do cat "$file"; done | hash)
   out=$cache/$1-$key
 }
 

@@ -63,7 +63,10 @@ tidy_cache() { # prefix
 }
 tidy_cache target
 tidy_cache controlplane
-for tool in "$root"/tools/*/; do tidy_cache "tool-$(basename "$tool")"; done
+for tool in "$root"/tools/*/go.mod; do
+  tool=${tool%/go.mod}
+  tidy_cache "tool-${tool##*/}"
+done
 
 # Settings of the caller that would make a test depend on this machine, or reach a cluster by accident.
 if [ "${CLUSTER:-}" != current ]; then unset KUBECONFIG; fi

@@ -185,8 +185,7 @@ impl HsmBackend for Module {
     fn generate(&self, token: &TokenRef, id: MaterialId, algorithm: Algorithm) -> Result<()> {
         let _change = self.change();
         self.session(token, |session| {
-            let keys = objects::keys(session)?;
-            if keys.iter().filter(|it| it.class != Class::Public).count() >= self.max_keys {
+            if objects::count_of(session, &[Class::Private, Class::Secret])? >= self.max_keys {
                 let text = format!("an HSM holds {} keys at most", self.max_keys);
                 return Err(BackendError::Full(text).into());
             }

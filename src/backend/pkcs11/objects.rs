@@ -9,6 +9,9 @@ use cryptoki::{
 use super::error::Fault;
 use crate::backend::{Algorithm, BackendError, Class, Mark, MaterialId, PublicKey};
 
+/// What keys are made of.
+const KEYS: [Class; 3] = [Class::Private, Class::Public, Class::Secret];
+
 /// One object of ours in a token.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -131,7 +134,7 @@ pub(super) fn with_id(session: &Session, id: MaterialId) -> Result<Vec<Found>, F
 /// Every key object in the token.
 pub(super) fn keys(session: &Session) -> Result<Vec<Found>, Fault> {
     let mut found = Vec::new();
-    for class in [Class::Private, Class::Public, Class::Secret] {
+    for class in KEYS {
         let template = [
             Attribute::Token(true),
             Attribute::Class(object_class(class)),
@@ -143,11 +146,16 @@ pub(super) fn keys(session: &Session) -> Result<Vec<Found>, Fault> {
 
 /// How many key objects there are in the token, ours or not.
 pub(super) fn count(session: &Session) -> Result<usize, Fault> {
+    count_of(session, &KEYS)
+}
+
+/// Those of these classes alone. None is read: a soft token may scan all of them for each.
+pub(super) fn count_of(session: &Session, classes: &[Class]) -> Result<usize, Fault> {
     let mut count = 0;
-    for class in [Class::Private, Class::Public, Class::Secret] {
+    for class in classes {
         let template = [
             Attribute::Token(true),
-            Attribute::Class(object_class(class)),
+            Attribute::Class(object_class(*class)),
         ];
         count += session.find_objects(&template)?.len();
     }
