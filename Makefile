@@ -10,10 +10,10 @@ help: ## this list
 	@echo "Needs Rust, Go, a C compiler, pkg-config, OpenSSL 3.0.7 headers; what is missing is named with the command that installs it."
 	@echo "The first build downloads about 350 MB and fills 5 GB in the cache folder and 4 GB in Go's own caches. Root is needed by e2e-node alone."
 
-demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 8)
+demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 12)
 	@hack/demo.sh
 
-test: ## all tests, on a real control plane, of the long series a sample (about 25 minutes; the first time about 40)
+test: ## all tests, on a real control plane, of the long series a sample (about 20 minutes; the first time about 35)
 	@hack/test.sh
 
 whole: ## the long series whole, of which make test takes a sample: crashes, lost answers, races, rows, storm (about 40 minutes)

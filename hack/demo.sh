@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=env.sh
 . hack/env.sh
 
-echo "Building the operator, and a control plane to run it in, where they are not built yet (usually 8 minutes the first time, seconds after)."
+echo "Building the operator, and a control plane to run it in, where they are not built yet (usually 12 minutes on two cores the first time, seconds after)."
 # Both say on stderr what they are at.
 controlplane/build.sh >/dev/null &
 plane=$!

@@ -9,12 +9,12 @@ began=$SECONDS
 say() { printf '[%4d s] %s\n' $((SECONDS - began)) "$*"; }
 tests() { cargo test --workspace --locked --features faults "$@"; }
 
-say "the control plane and Helm: built in the background where they are not yet (usually 9 minutes cold, once)"
+say "the control plane and Helm: built in the background where they are not yet (usually 12 minutes cold, once)"
 { controlplane/build.sh && tools/build.sh helm; } >"$MHSM_CACHE/controlplane.log" 2>&1 &
 plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
 
-say "the tests: compiling (usually 5 minutes cold, 2 warm)"
+say "the tests: compiling (usually 7 minutes cold, 2 warm)"
 tests --no-run --quiet
 say "the control plane and Helm: waiting for them"
 if ! wait $plane; then
