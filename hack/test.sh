@@ -28,7 +28,8 @@ trap - EXIT
 in_memory() { # prints a folder that programs can be run from
   local free folder
   free=$({ df -Pk /dev/shm | awk 'NR == 2 { print $4 }'; awk '/MemAvailable/ { print $2 }' /proc/meminfo; } 2>/dev/null | sort -n | head -n 1)
-  [ "${free:-0}" -gt 10000000 ] && folder=$(mktemp -d /dev/shm/mhsm-tests-XXXXXX) || return
+  if [ "${free:-0}" -le 10000000 ]; then return; fi
+  folder=$(mktemp -d /dev/shm/mhsm-tests-XXXXXX)
   printf '#!/bin/sh\n' >"$folder/runs" && chmod +x "$folder/runs"
   if "$folder/runs" 2>/dev/null; then echo "$folder"; else rm -rf "$folder"; fi
 }

@@ -96,7 +96,9 @@ fn crds(dir: Option<&Path>) -> Result<u8, Failure> {
 fn trial(args: TrialArgs) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| (FAILED, error.to_string()))?;
     let ended = runtime.block_on(run::trial(args.namespace, args.timeout));
-    ended.map(|()| FINE).map_err(|sentence| (FAILED, sentence))
+    ended
+        .map(|()| FINE)
+        .map_err(|error| (error.exit_code(), error.to_string()))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -48,7 +48,7 @@ const LEADER: &str = "leader election";
 const WEBHOOK: &str = "webhook";
 const CONTROLLER: &str = "controller";
 
-/// Why the operator ended: one sentence.
+/// Why the operator, or a trial of it, ended: one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(
@@ -61,6 +61,8 @@ pub enum RunError {
     Signals(std::io::Error),
     #[error(transparent)]
     Ended(#[from] Ended),
+    #[error("{0}")]
+    Trial(String),
 }
 
 impl RunError {
@@ -68,7 +70,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoCluster(_) => 2,
-            Self::Listen(..) | Self::Signals(_) | Self::Ended(_) => 1,
+            Self::Listen(..) | Self::Signals(_) | Self::Ended(_) | Self::Trial(_) => 1,
         }
     }
 }

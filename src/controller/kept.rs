@@ -142,12 +142,10 @@ pub fn about(of: Watched, found: &DynamicObject) -> Option<Lineage> {
 }
 
 fn key_name(of: Watched, found: &DynamicObject) -> Option<String> {
-    let said = text(found, "/spec/keyName").map(names::folded);
+    let said = text(found, "/spec/keyName");
     match of {
-        Watched::Object(Kind::Key) => {
-            Some(said.unwrap_or_else(|| names::folded(&found.name_any())))
-        }
-        Watched::Proxy(Kind::Key) => said,
+        Watched::Object(Kind::Key) => Some(names::folded(names::key_name(said, &found.name_any()))),
+        Watched::Proxy(Kind::Key) => said.map(names::folded),
         _ => None,
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::RunError;
 use super::cluster::{Clients, user};
 use crate::api::conditions::{self, Condition};
 use crate::api::time::Time;
@@ -36,21 +37,33 @@ struct Trial {
 /// Makes and deletes in `namespace`, and tells each step on standard output. `patience` is for each step.
 ///
 /// # Errors
-/// One sentence: the step that failed, and the condition of the object that it waited for.
-pub async fn trial(namespace: String, patience: Duration) -> Result<(), String> {
+/// One sentence: the step that failed, the condition of the object that it waited for, and how what was made is removed.
+pub async fn trial(namespace: String, patience: Duration) -> Result<(), RunError> {
+    let clients = Clients::infer().await.map_err(RunError::NoCluster)?;
     let trial = Trial {
-        client: Clients::infer().await?.normal,
+        client: clients.normal,
         namespace,
         name: format!("trial-{:08x}", rand::random::<u32>()),
         patience,
     };
-    let before = trial.make().await?;
-    let uid = trial.delete_key().await?;
-    trial.recover(uid, &before).await?;
-    trial.leave().await
+    let Trial {
+        namespace, name, ..
+    } = &trial;
+    trial.run().await.map_err(|why| {
+        RunError::Trial(format!(
+            "{why}; look at {namespace}/{name}, and remove it by kubectl -n {namespace} delete recover,hsmkey,managedhsm {name} --ignore-not-found"
+        ))
+    })
 }
 
 impl Trial {
+    async fn run(&self) -> Step<()> {
+        let before = self.make().await?;
+        let uid = self.delete_key().await?;
+        self.recover(uid, &before).await?;
+        self.leave().await
+    }
+
     fn of<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -96,7 +109,7 @@ impl Trial {
         let found = proxies
             .get(&self.proxy())
             .await
-            .map_err(failed("its proxy"))?;
+            .map_err(failed("the proxy cannot be read"))?;
         println!(
             "deleted the key: it is kept as {} until {}",
             self.proxy(),
@@ -130,7 +143,7 @@ impl Trial {
             ));
         }
         println!("recovered the key: it is the same, thumbprint {after}");
-        delete(&recovers, &self.name).await
+        delete(&recovers, &self.name).await.map(drop)
     }
 
     /// Nothing of it stays, but where nobody may purge at once.
@@ -138,18 +151,26 @@ impl Trial {
         let (keys, hsms): (Api<HsmKey>, Api<ManagedHsm>) = (self.of(), self.of());
         delete(&keys, &self.name).await?;
         self.gone("the key is gone", &keys).await?;
-        delete(&hsms, &self.name).await?;
+        let uid = delete(&hsms, &self.name).await?;
         self.gone("the HSM is gone", &hsms).await?;
         let proxies: Api<DeletedManagedHsm> = Api::all(self.client.clone());
         let found = proxies
             .get(&self.proxy())
             .await
-            .map_err(failed("its proxy"))?;
+            .map_err(failed("the proxy cannot be read"))?;
+        if uid.as_ref() != Some(&found.spec.origin.uid) {
+            return Err(format!(
+                "{} is not of the HSM that was made here, so nothing is purged",
+                self.proxy()
+            ));
+        }
         let spec = PurgeSpec {
             kind: proxy::ProxyKind::DeletedManagedHsm,
             name: self.proxy(),
             uid: found.spec.origin.uid.clone(),
-            requested_by: user(&self.client).await.map_err(failed("who asks"))?,
+            requested_by: user(&self.client)
+                .await
+                .map_err(failed("the API server does not say who asks"))?,
             reason: Some("a trial of the installation is over".to_owned()),
         };
         let purges: Api<Purge> = Api::all(self.client.clone());
@@ -219,7 +240,7 @@ impl Trial {
         let began = clock::instant();
         while found(api, &self.name).await?.is_some() {
             if began.elapsed() >= self.patience {
-                return Err(self.late(what, "it is still there; kubectl describe shows why"));
+                return Err(self.late(what, "it is still there"));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -227,15 +248,7 @@ impl Trial {
     }
 
     fn late(&self, what: &str, stands: &str) -> String {
-        let Self {
-            namespace,
-            name,
-            patience,
-            ..
-        } = self;
-        format!(
-            "not within {patience:?}: {what} ({stands}); look at {namespace}/{name}, and remove it by kubectl -n {namespace} delete recover,hsmkey,managedhsm {name} --ignore-not-found"
-        )
+        format!("not within {:?}: {what} ({stands})", self.patience)
     }
 }
 
@@ -275,13 +288,21 @@ where
     made.map(drop).map_err(failed(&what))
 }
 
-async fn delete<K>(api: &Api<K>, name: &str) -> Step<()>
+/// Deletes what is there now, and nothing that came in its place: its uid. None: nothing was there.
+async fn delete<K>(api: &Api<K>, name: &str) -> Step<Option<String>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    match api.delete(name, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other.map(drop).map_err(failed(&format!(
+    let Some(uid) = found(api, name).await?.and_then(|found| found.uid()) else {
+        return Ok(None);
+    };
+    let this = DeleteParams::default().preconditions(Preconditions {
+        uid: Some(uid.clone()),
+        resource_version: None,
+    });
+    match api.delete(name, &this).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        other => other.map(|_| Some(uid)).map_err(failed(&format!(
             "{} {name} cannot be deleted",
             K::kind(&())
         ))),
