@@ -128,9 +128,12 @@ impl Life {
             let found = self.api(of).get_opt(&name).await.expect("a GET");
             left.extend(found.map(|found| found.data));
         }
-        let purged = purge.data["spec"]["uid"].as_str().unwrap_or_default();
+        let purged = purge.data["spec"]["uid"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let mut names = self.own_names();
-        names.push(("the purged HSM".to_owned(), purged.to_owned()));
+        names.push(("the purged HSM".to_owned(), purged.clone()));
         for (_, record) in self.records() {
             let name = &record.origin.name;
             let before = record.recovered_from.clone().unwrap_or_default();
@@ -143,6 +146,11 @@ impl Life {
         for record in records.as_array_mut().into_iter().flatten() {
             record["generation"].take();
         }
+        // The Purge shows which one that came to be.
+        let shown = purge.data["status"]["recordGeneration"].take();
+        let mut tombstones = self.records().into_iter();
+        let tombstone = tombstones.find(|(_, record)| record.origin.uid.0 == purged);
+        assert_eq!(shown.as_u64(), tombstone.map(|(generation, _)| generation));
         let picture = json!({
             "purge": {"spec": purge.data["spec"], "status": purge.data["status"]},
             "left": left, "records": records, "objects": self.pictured_objects(),

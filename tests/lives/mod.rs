@@ -446,10 +446,8 @@ fn named(mut picture: Value, names: &[(String, String)]) -> Value {
 }
 
 fn strip(value: &mut Value) {
-    const OWN: [&str; 14] = [
+    const OWN: [&str; 13] = [
         "resourceVersion",
-        // A crash may have a state written once more, one generation up.
-        "recordGeneration",
         "creationTimestamp",
         "time",
         "lastTransitionTime",
