@@ -210,6 +210,7 @@ async fn killed_anywhere_the_certificate_is_changed_all_the_same() {
     // The lives were so short that a certificate may have run out meanwhile; then another one is on its way.
     let trusted = async || afresh(&scene, scene.port).await;
     eventually("it is trusted", SOON, trusted).await;
+    let lost = kept().await;
     // The Secret lost: another one. Its authority is trusted a moment before its certificate is served, and who connects anew in there goes without advice.
     secrets
         .delete(SECRET, &Default::default())
@@ -221,6 +222,28 @@ async fn killed_anywhere_the_certificate_is_changed_all_the_same() {
     })
     .await;
     eventually("it is trusted", SOON, trusted).await;
+    // And the lost one is not any more: so a key that leaked is revoked.
+    let configuration = scene.configurations().await.get(NAME).await.expect("a GET");
+    let webhooks = configuration.webhooks.expect("webhooks");
+    let bundle = webhooks[0]
+        .client_config
+        .ca_bundle
+        .clone()
+        .expect("a bundle")
+        .0;
+    let (bundle, lost) = (
+        String::from_utf8_lossy(&bundle),
+        String::from_utf8_lossy(&lost["ca.crt"].0),
+    );
+    let authorities: Vec<_> = lost
+        .split_inclusive("-----END CERTIFICATE-----")
+        .filter(|one| one.contains("BEGIN"))
+        .collect();
+    assert!(!authorities.is_empty());
+    assert!(
+        !authorities.iter().any(|one| bundle.contains(one.trim())),
+        "{bundle}"
+    );
     assert!(made.immutable.is_none());
     // Nor does a key that fits no certificate stay there.
     let broken = json!({"stringData": {"tls.key": "nonsense"}});
