@@ -8,6 +8,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 
+use super::joined::joined;
 use super::kept::{self, Kept};
 use crate::api;
 use crate::plan::Lineage;
@@ -60,6 +61,7 @@ pub type Caches = HashMap<Watched, Store<Kept>>;
 
 #[derive(Clone)]
 pub struct Cluster {
+    /// Equal reads through it that are asked for at the same time are one request.
     pub client: Client,
     writer: Client,
     caches: Caches,
@@ -67,10 +69,9 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(client: Client, caches: Caches) -> Self {
-        let writer = client.clone();
         Self {
-            client,
-            writer,
+            client: joined(client.clone()),
+            writer: client,
             caches,
         }
     }

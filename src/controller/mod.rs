@@ -6,6 +6,7 @@ pub mod convert;
 pub mod etcd;
 pub mod execute;
 pub mod index;
+mod joined;
 pub mod kept;
 pub mod ledger;
 mod loading;
