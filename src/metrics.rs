@@ -2,11 +2,12 @@
 //! only as many as the program has.
 
 use chrono::{DateTime, Utc};
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -33,6 +34,76 @@ struct EventLabels {
     reason: &'static str,
 }
 
+/// Where an object stands that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
+pub enum State {
+    Ready,
+    Waiting,
+    Stalled,
+    /// It stands, and its material is not where it should be.
+    Missing,
+    Retained,
+    Announced,
+    Held,
+    Recovering,
+    Destroying,
+}
+
+/// What is counted as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct Place {
+    pub kind: &'static str,
+    pub state: State,
+    pub protected: bool,
+}
+
+impl Place {
+    const OBJECT: &[State] = &[State::Ready, State::Waiting, State::Stalled, State::Missing];
+    const PROXY: &[State] = &[
+        State::Retained,
+        State::Announced,
+        State::Held,
+        State::Recovering,
+        State::Destroying,
+    ];
+    const REQUEST: &[State] = &[State::Waiting, State::Stalled];
+    const KINDS: &[(&str, &[State])] = &[
+        ("ManagedHsm", Self::OBJECT),
+        ("HsmKey", Self::OBJECT),
+        ("DeletedManagedHsm", Self::PROXY),
+        ("DeletedHsmKey", Self::PROXY),
+        ("Recover", Self::REQUEST),
+        ("Purge", Self::REQUEST),
+    ];
+
+    /// All there are, so that one with nothing in it shows 0.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of = |(kind, states): &(&'static str, &'static [State])| {
+            let (kind, states) = (*kind, *states);
+            states.iter().flat_map(move |&state| {
+                [false, true].map(|protected| Self {
+                    kind,
+                    state,
+                    protected,
+                })
+            })
+        };
+        Self::KINDS.iter().flat_map(of)
+    }
+}
+
+/// How many are in each place, and when the next of the protected and of the others is purged by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub of: BTreeMap<Place, usize>,
+    pub next: BTreeMap<bool, DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProtectedLabels {
+    protected: bool,
+}
+
 /// What the operator counts, and the registry that says it.
 pub struct Metrics {
     registry: Registry,
@@ -54,6 +125,9 @@ pub struct Metrics {
     mass_deletions: Counter,
     last_backup: Gauge<f64, AtomicU64>,
     backups_failed: Counter,
+    objects: Family<Place, Gauge>,
+    next_purge: Family<ProtectedLabels, Gauge<f64, AtomicU64>>,
+    backends_away: Gauge,
 }
 
 impl Default for Metrics {
@@ -85,8 +159,12 @@ impl Metrics {
             mass_deletions: Counter::default(),
             last_backup: Gauge::default(),
             backups_failed: Counter::default(),
+            objects: Family::default(),
+            next_purge: Family::default(),
+            backends_away: Gauge::default(),
         };
         metrics.register();
+        metrics.register_counted();
         more(&mut metrics.registry);
         metrics
     }
@@ -183,6 +261,26 @@ impl Metrics {
         );
     }
 
+    fn register_counted(&mut self) {
+        let all = &mut self.registry;
+        all.register(
+            "objects",
+            "What is there, by kind, state and whether its purge protection is on; finished Recovers and Purges apart",
+            self.objects.clone(),
+        );
+        all.register_with_unit(
+            "next_purge_timestamp",
+            "When the next deleted object is purged by itself that nothing holds, Unix time; 0: none is",
+            Unit::Seconds,
+            self.next_purge.clone(),
+        );
+        all.register(
+            "backends_away",
+            "Backends whose records cannot be read",
+            self.backends_away.clone(),
+        );
+    }
+
     /// Counts one run of the controller.
     pub fn reconciled(&self, kind: &'static str, result: &'static str) {
         self.reconciles
@@ -269,6 +367,27 @@ impl Metrics {
         self.backups_failed.inc();
     }
 
+    /// Shows what is there.
+    pub fn counted(&self, counted: &Counted) {
+        for place in Place::all() {
+            let count = counted.of.get(&place).copied().unwrap_or(0);
+            set(&self.objects.get_or_create(&place), count);
+        }
+        for protected in [false, true] {
+            let next = counted.next.get(&protected);
+            // Whole seconds, so exact for as long as there are years.
+            let next = next.map_or(0.0, |at| at.timestamp() as f64);
+            self.next_purge
+                .get_or_create(&ProtectedLabels { protected })
+                .set(next);
+        }
+    }
+
+    /// Shows how many backends do not answer.
+    pub fn backends_away(&self, count: usize) {
+        set(&self.backends_away, count);
+    }
+
     /// All of them in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -285,6 +404,19 @@ fn set(gauge: &Gauge, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn counted() -> Counted {
+        let place = Place {
+            kind: "DeletedHsmKey",
+            state: State::Held,
+            protected: true,
+        };
+        let at = DateTime::UNIX_EPOCH + chrono::Duration::days(20_000);
+        Counted {
+            of: BTreeMap::from([(place, 3)]),
+            next: BTreeMap::from([(true, at)]),
+        }
+    }
 
     #[test]
     fn every_metric_is_shown_under_its_name() {
@@ -305,6 +437,8 @@ mod tests {
         metrics.mass_deletion();
         metrics.backed_up(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000));
         metrics.backup_failed();
+        metrics.backends_away(1);
+        metrics.counted(&counted());
         let text = metrics.text();
         for line in [
             r#"managedhsm_reconciles_total{kind="HsmKey",result="done"} 1"#,
@@ -325,6 +459,11 @@ mod tests {
             "managedhsm_mass_deletions_total 1",
             "managedhsm_last_backup_timestamp_seconds 1728000000.0",
             "managedhsm_backups_failed_total 1",
+            "managedhsm_backends_away 1",
+            r#"managedhsm_objects{kind="DeletedHsmKey",state="Held",protected="true"} 3"#,
+            r#"managedhsm_objects{kind="HsmKey",state="Ready",protected="false"} 0"#,
+            r#"managedhsm_next_purge_timestamp_seconds{protected="true"} 1728000000.0"#,
+            r#"managedhsm_next_purge_timestamp_seconds{protected="false"} 0.0"#,
         ] {
             assert!(
                 text.lines().any(|shown| shown == line),

@@ -10,6 +10,7 @@ use kube::{Client, Resource};
 
 use super::joined::joined;
 use super::kept::{self, Kept};
+use super::tally::Mark;
 use crate::api;
 use crate::plan::Lineage;
 use crate::softdelete::Kind;
@@ -276,6 +277,12 @@ impl Cluster {
             .filter(|kept| wanted(kept))
             .filter_map(|kept| kept.object())
             .collect()
+    }
+
+    /// What everything of that kind counts as.
+    pub fn marks(&self, of: Watched) -> Vec<Mark> {
+        let kept = self.caches.get(&of).map(Store::state).unwrap_or_default();
+        kept.iter().filter_map(|kept| kept.mark()).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use kube::runtime::reflector::{Lookup, store::Writer};
 use kube::runtime::watcher::{self, Event};
 
 use super::cluster::Watched;
+use super::tally::{self, Mark};
 use crate::plan::Lineage;
 use crate::softdelete::{Kind, names};
 
@@ -22,6 +23,8 @@ pub struct Kept {
     hsm: Option<String>,
     /// and how the key is called in there, as it is compared (SD-17).
     key_name: Option<String>,
+    /// What it counts as.
+    mark: Option<Mark>,
     text: Box<[u8]>,
 }
 
@@ -35,6 +38,7 @@ impl Kept {
             about: about(of, &found),
             hsm: text(&found, "/spec/hsm").map(str::to_owned),
             key_name: key_name(of, &found),
+            mark: tally::mark(of, &found),
             text: serde_json::to_vec(&found).ok()?.into_boxed_slice(),
         })
     }
@@ -42,6 +46,10 @@ impl Kept {
     /// The object, without its managed fields.
     pub fn object(&self) -> Option<DynamicObject> {
         serde_json::from_slice(&self.text).ok()
+    }
+
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// It is that lineage's.

@@ -19,6 +19,7 @@ mod refusals;
 mod start;
 #[cfg(feature = "faults")]
 pub mod stops;
+pub mod tally;
 pub mod tell;
 #[cfg(test)]
 mod testing;

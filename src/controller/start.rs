@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::Cluster;
 use super::index::Index;
 use super::queue::Queue;
-use super::{Context, Failure, Parts, Stops, alarm, etcd, ledger, loading, orphans, tell, watch};
+use super::{
+    Context, Failure, Parts, Stops, alarm, etcd, ledger, loading, orphans, tally, tell, watch,
+};
 
 /// Ready to work, with all that looks beside the queue.
 struct Begun {
@@ -132,7 +134,7 @@ async fn begin(
 /// What looks again and again beside the queue.
 fn looks(context: &Arc<Context>) -> Vec<(String, watch::Task)> {
     let of = || Arc::clone(context);
-    let (ledgers, etcd, policies, strays) = (of(), of(), of(), of());
+    let (ledgers, etcd, policies, strays, counts) = (of(), of(), of(), of(), of());
     vec![
         (
             "reading of the ledgers".to_owned(),
@@ -149,6 +151,10 @@ fn looks(context: &Arc<Context>) -> Vec<(String, watch::Task)> {
         (
             "look for orphans".to_owned(),
             Box::pin(async move { orphans::keep(&strays).await }),
+        ),
+        (
+            "count of what is there".to_owned(),
+            Box::pin(async move { tally::keep(&counts).await }),
         ),
     ]
 }
