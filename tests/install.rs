@@ -10,6 +10,8 @@ mod process;
 mod rendered;
 #[path = "install/role.rs"]
 mod role;
+#[path = "install/seen.rs"]
+mod seen;
 #[path = "install/server.rs"]
 mod server;
 #[path = "install/trial.rs"]

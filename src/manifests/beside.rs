@@ -1,7 +1,5 @@
 //! What a chart may put beside the operator: who reaches it, what reads its metrics, and how many of its pods may go at once.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec,
 };
@@ -10,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
-use super::{Error, NAME, Object, selector, webhook, within, workload};
+use super::{Error, NAME, Object, alerts, dashboard, selector, webhook, within, workload};
 
 /// Each with the condition under which it is there.
 pub(super) fn objects(namespace: &str) -> Result<Vec<(&'static str, Object)>, Error> {
@@ -25,7 +23,15 @@ pub(super) fn objects(namespace: &str) -> Result<Vec<(&'static str, Object)>, Er
         ),
         (
             ".Values.serviceMonitor.enabled",
-            Object::new("monitor", &monitor(namespace)?)?,
+            Object::new("monitor", &monitor(namespace))?,
+        ),
+        (
+            ".Values.prometheusRule.enabled",
+            Object::new("alerts", &alerts::rule(namespace))?,
+        ),
+        (
+            ".Values.dashboard.enabled",
+            Object::new("dashboard", &dashboard::config_map(namespace)?)?,
         ),
     ])
 }
@@ -72,8 +78,8 @@ fn network(namespace: &str) -> NetworkPolicy {
 }
 
 /// Prometheus Operator's; its definitions must be there.
-fn monitor(namespace: &str) -> Result<serde_json::Value, Error> {
-    let mut object = json!({
+fn monitor(namespace: &str) -> serde_json::Value {
+    json!({
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",
         "metadata": within(namespace, NAME),
@@ -81,8 +87,5 @@ fn monitor(namespace: &str) -> Result<serde_json::Value, Error> {
             "selector": {"matchLabels": selector()},
             "endpoints": [{"port": workload::PORT_NAME, "interval": "30s"}],
         },
-    });
-    let labels: BTreeMap<String, String> = super::labels();
-    object["metadata"]["labels"] = serde_json::to_value(labels)?;
-    Ok(object)
+    })
 }

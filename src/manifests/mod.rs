@@ -3,8 +3,10 @@
 
 mod access;
 mod admission;
+mod alerts;
 mod beside;
 mod chart;
+mod dashboard;
 mod deploy;
 mod flags;
 mod roles;

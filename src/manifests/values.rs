@@ -283,28 +283,62 @@ fn beside() -> Vec<Value> {
         schema: json!({"type": "boolean"}),
         places: vec![],
     };
-    let monitor = |path: &str, how| Place {
-        object: format!("ServiceMonitor/{NAME}"),
+    let of = |kind: &str, path: &str, how| Place {
+        object: format!("{kind}/{NAME}"),
         path: path.into(),
         how,
     };
+    let labels = |name: &'static str, kind: &str, comment: &str| Value {
+        name,
+        comment: comment.to_owned(),
+        default: json!({}),
+        schema: json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        places: vec![of(
+            kind,
+            "/metadata/labels/-",
+            How::Lines(format!(
+                "{{{{- with .Values.{name} }}}}\n{{{{- toYaml . | nindent HERE }}}}\n{{{{- end }}}}"
+            )),
+        )],
+    };
     vec![
-        switch("networkPolicy.enabled", "A NetworkPolicy: only the metrics and the webhook are reached. It says nothing of where the operator goes."),
-        switch("serviceMonitor.enabled", "A ServiceMonitor, by which a Prometheus Operator finds the metrics; its definitions must be there."),
+        switch(
+            "networkPolicy.enabled",
+            "A NetworkPolicy: only the metrics and the webhook are reached. It says nothing of where the operator goes.",
+        ),
+        switch(
+            "serviceMonitor.enabled",
+            "A ServiceMonitor, by which a Prometheus Operator finds the metrics; its definitions must be there.",
+        ),
         Value {
             name: "serviceMonitor.interval",
             comment: "How often they are read.".into(),
             default: json!("30s"),
             schema: json!({"type": "string", "pattern": "^[0-9]+(s|m)$"}),
-            places: vec![monitor("/spec/endpoints/0/interval", How::Scalar("{{ .Values.serviceMonitor.interval }}".into()))],
+            places: vec![of(
+                "ServiceMonitor",
+                "/spec/endpoints/0/interval",
+                How::Scalar("{{ .Values.serviceMonitor.interval }}".into()),
+            )],
         },
-        Value {
-            name: "serviceMonitor.labels",
-            comment: "Labels that your Prometheus chooses its ServiceMonitors by.".into(),
-            default: json!({}),
-            schema: json!({"type": "object", "additionalProperties": {"type": "string"}}),
-            places: vec![monitor("/metadata/labels/-", How::Lines("{{- with .Values.serviceMonitor.labels }}\n{{- toYaml . | nindent HERE }}\n{{- end }}".into()))],
-        },
+        labels(
+            "serviceMonitor.labels",
+            "ServiceMonitor",
+            "Labels that your Prometheus chooses its ServiceMonitors by.",
+        ),
+        switch(
+            "prometheusRule.enabled",
+            "A PrometheusRule: alerts for whoever is on call (a purge ahead, held or overdue, material missing, a backend away, a flood of deletions).",
+        ),
+        labels(
+            "prometheusRule.labels",
+            "PrometheusRule",
+            "Labels that your Prometheus chooses its rules by.",
+        ),
+        switch(
+            "dashboard.enabled",
+            "A Grafana dashboard, in a ConfigMap with the label that Grafana's sidecar looks for.",
+        ),
     ]
 }
 
