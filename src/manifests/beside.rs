@@ -44,7 +44,7 @@ fn pods() -> LabelSelector {
 }
 
 /// A drain takes one at a time, and the other goes on. Of a single pod it would forbid each drain for ever.
-fn budget(namespace: &str) -> PodDisruptionBudget {
+pub(super) fn budget(namespace: &str) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: within(namespace, NAME),
         spec: Some(PodDisruptionBudgetSpec {

@@ -9,6 +9,7 @@ mod chart;
 mod dashboard;
 mod deploy;
 mod flags;
+mod overlays;
 mod roles;
 mod template;
 mod trial;
@@ -95,6 +96,7 @@ pub fn objects(namespace: &str) -> Result<Vec<Object>, Error> {
 /// None of ours.
 pub fn files() -> Result<Vec<(String, String)>, Error> {
     let mut files = deploy::files()?;
+    files.extend(overlays::files()?);
     files.extend(chart::files()?);
     Ok(files)
 }

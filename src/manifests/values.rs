@@ -2,7 +2,7 @@
 
 mod backup;
 pub(super) mod shape;
-mod webhook;
+pub(super) mod webhook;
 
 use serde_json::{Value as Json, json};
 

@@ -7,7 +7,7 @@ use crate::manifests::template::{How, Place, at};
 use crate::manifests::{Error, NAME, Object, flags};
 
 /// Where the webhook's certificate is mounted.
-const CERTIFICATE_FOLDER: &str = "/etc/managed-hsm-operator-webhook";
+pub(in crate::manifests) const CERTIFICATE_FOLDER: &str = "/etc/managed-hsm-operator-webhook";
 
 pub(super) fn values(objects: &[Object]) -> Result<Vec<Value>, Error> {
     let configuration = format!("ValidatingWebhookConfiguration/{NAME}");
