@@ -11,4 +11,5 @@ for folder in one another-longer-one; do
   CARGO_TARGET_DIR=$work/$folder/target "$work/$folder/hack/image.sh" --out "$work/$folder.tar"
 done
 cmp "$work/one.tar" "$work/another-longer-one.tar"
-echo "the image of ${commit:0:10} is the same, byte for byte"
+cmp "$work/one.cdx.json" "$work/another-longer-one.cdx.json"
+echo "the image of ${commit:0:10} is the same, byte for byte, and so is the list of what is in it"

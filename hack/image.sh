@@ -2,7 +2,8 @@
 # Makes the operator's image as an OCI archive, without a daemon and without a registry: the executable, exactly the shared
 # libraries that it is linked to, and an account to run as. The same sources and toolchain give the same bytes, in any folder.
 #
-#   hack/image.sh [--executable FILE] [--out FILE] [--name NAME:TAG]      the archive (target/image.tar); without --executable a release is built
+#   hack/image.sh [--executable FILE] [--out FILE] [--name NAME:TAG]      the archive (target/image.tar), and beside it what is in it
+#                                                                         (image.cdx.json, CycloneDX); without --executable a release is built
 #   hack/image.sh [--executable FILE] --rootfs FOLDER                     only what is in it, for the Dockerfile
 #
 # The archive is an OCI layout that also says what `docker load` reads: podman load, docker load, ctr images import, skopeo.
@@ -114,6 +115,10 @@ if [ -n "$rootfs" ]; then
   exit
 fi
 out=${out:-target/image.tar}
+rm -f "${out%.tar}.cdx.json" # of another image
 fill "$work/rootfs"
 archive
-echo "$out: $name, $(du -h "$out" | cut -f 1), sha256 $(sha256sum "$out" | cut -d ' ' -f 1)"
+hack/sbom.sh "$work/rootfs" "$out" "$epoch" >"${out%.tar}.cdx.json.new"
+mv "${out%.tar}.cdx.json.new" "${out%.tar}.cdx.json"
+megabytes=$(($(stat -c %s "$out") / 100000))
+echo "$out: $name, $((megabytes / 10)).$((megabytes % 10)) MB, sha256 $(sha256sum "$out" | cut -d ' ' -f 1); what is in it: ${out%.tar}.cdx.json"

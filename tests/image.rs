@@ -1,6 +1,7 @@
 //! The image as `hack/image.sh` packs it (here with this build's own executable): the same bytes twice, an archive whose digests are right,
 //! and a root folder in which the executable runs with nothing else, as the pod's user.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -171,15 +172,17 @@ fn the_same_executable_gives_the_same_bytes_and_only_what_it_needs() {
     let image = Image::new();
     let again = packed(&image.folder.path().join("again.tar"));
     assert!(
-        fs::read(&image.archive).expect("read") == fs::read(again).expect("read"),
+        fs::read(&image.archive).expect("read") == fs::read(&again).expect("read"),
         "other bytes"
     );
+    let list = |archive: &Path| fs::read_to_string(archive.with_extension("cdx.json"));
+    assert_eq!(list(&image.archive).expect("it"), list(&again).expect("it"));
 
     assert_eq!(image.config["config"]["User"], format!("{USER}:{USER}"));
     assert_eq!(image.config["config"]["Cmd"], serde_json::json!(["run"]));
     assert_eq!(image.config["created"], "2023-11-14T22:13:20Z");
     let mut files = Vec::new();
-    list(&image.root(), &image.root(), &mut files);
+    list_files(&image.root(), &image.root(), &mut files);
     let (libraries, others): (Vec<_>, Vec<_>) = files
         .iter()
         .map(String::as_str)
@@ -202,7 +205,73 @@ fn the_same_executable_gives_the_same_bytes_and_only_what_it_needs() {
     }
 }
 
-fn list(folder: &Path, root: &Path, into: &mut Vec<String>) {
+/// By purl's kind: cargo's crates, the distribution's packages, others.
+fn named<'a>(all: &'a [Value], kind: &str) -> BTreeMap<&'a str, &'a Value> {
+    let prefix = format!("pkg:{kind}/");
+    let its = all.iter().filter(|it| {
+        let purl = it["purl"].as_str();
+        purl.is_some_and(|purl| purl.starts_with(&prefix))
+    });
+    its.map(|it| (it["name"].as_str().expect("a name"), it))
+        .collect()
+}
+
+#[test]
+fn beside_it_stands_what_is_in_it_crates_libraries_and_each_file() {
+    let image = Image::new();
+    let list: Value =
+        json(&fs::read(image.archive.with_extension("cdx.json")).expect("it is there"));
+    assert_eq!(list["specVersion"], "1.6");
+    let hash = |it: &Value| it["hashes"][0]["content"].clone();
+    let archive = digest(&fs::read(&image.archive).expect("read"));
+    let of = &list["metadata"]["component"];
+    assert_eq!(of["name"], NAME);
+    assert_eq!(hash(of), archive.trim_start_matches("sha256:"));
+
+    let all = list["components"].as_array().expect("components");
+    let crates = named(all, "cargo");
+    for linked in ["kube", "kryoptic-lib", "cryptoki", "openssl-sys", "ring"] {
+        assert!(crates.contains_key(linked), "{linked}");
+    }
+    // What only tests, build scripts and macros have is not in the image.
+    for other in ["testplane", "proptest", "insta", "bindgen", "cc", "syn"] {
+        assert!(!crates.contains_key(other), "{other}");
+    }
+    let lock = fs::read_to_string(project_dir().join("Cargo.lock")).expect("read");
+    for (name, found) in crates.iter().filter(|(name, _)| **name != NAME) {
+        let [version, checksum] = [&found["version"], &hash(found)]
+            .map(|value| value.as_str().expect("it is there").to_owned());
+        let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        let entry = lock.split("[[package]]\n").find(|it| {
+            it.starts_with(&entry) && it.contains(&format!("checksum = \"{checksum}\""))
+        });
+        assert!(entry.is_some(), "{name} {version} {checksum}");
+        assert!(found["licenses"][0]["expression"].is_string(), "{found}");
+    }
+    let sqlite = named(all, "generic")["sqlite"]["version"].clone();
+    let linked = rusqlite::version();
+    assert_eq!(sqlite, linked, "the one that is linked");
+    if Path::new("/var/lib/dpkg/status").exists() {
+        let packages = named(all, "deb");
+        assert!(packages.contains_key("libc6"), "{packages:?}");
+        assert!(packages.keys().any(|name| name.starts_with("libssl")));
+    }
+
+    let mut files = Vec::new();
+    list_files(&image.root(), &image.root(), &mut files);
+    let shown = all.iter().filter(|it| it["type"] == "file");
+    let shown: BTreeMap<_, _> = shown
+        .map(|it| (it["name"].as_str().expect("a path"), hash(it)))
+        .collect();
+    assert_eq!(shown.len(), files.len());
+    for file in files {
+        let sum = digest(&fs::read(image.root().join(&file)).expect("read"));
+        let path = format!("/{file}");
+        assert_eq!(shown[&*path], sum.trim_start_matches("sha256:"), "{path}");
+    }
+}
+
+fn list_files(folder: &Path, root: &Path, into: &mut Vec<String>) {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
@@ -210,7 +279,7 @@ fn list(folder: &Path, root: &Path, into: &mut Vec<String>) {
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            list(&path, root, into);
+            list_files(&path, root, into);
         } else {
             into.push(
                 path.strip_prefix(root)
