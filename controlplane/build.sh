@@ -5,11 +5,18 @@
 # KUBEBUILDER_ASSETS may name a folder that holds some of them already (what setup-envtest fetches: etcd, kube-apiserver,
 # kubectl). Those of a version that will do are used, and only the others are built: the controller manager always is.
 #
+# KUBERNETES may be a minor version that has a folder of its own here, such as 1.33 (`make test-kubernetes`): then that one is built.
+#
 #   controlplane/build.sh missing    names what would have to be built, and builds nothing
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../hack/built.sh
 . "$here/../hack/built.sh"
+if [ -n "${KUBERNETES:-}" ] && [[ $(kubernetes) != v$KUBERNETES.* ]]; then
+  known=$(cd "$here" && printf '%s ' [0-9]*)
+  [ -f "$here/$KUBERNETES/go.mod" ] || { echo "there is no control plane of Kubernetes $KUBERNETES here: it is $(kubernetes), or one of: $known" >&2; exit 2; }
+  here=$here/$KUBERNETES
+fi
 place controlplane
 version=$(kubernetes)
 minor=${version#v*.}; minor=${minor%%.*}

@@ -340,6 +340,30 @@ fn of_kubebuilder_assets_what_will_do_is_used_and_only_the_rest_is_built() {
 }
 
 #[test]
+fn another_kubernetes_is_built_from_its_own_folder_and_an_unknown_one_is_refused() {
+    let machine = Machine::new(DEBIAN_13);
+    let usual = machine.built();
+    machine.tool("go", "echo \"$@\" >>\"$HOME/asked\"; exit 1");
+    let with = |version| [("KUBERNETES", Path::new(version))];
+    for (version, stamp) in [("1.33", "gitVersion=v1.33."), ("1.37", "gitVersion=v1.37.")] {
+        machine.run("controlplane/build.sh", &with(version));
+        let asked = std::fs::read_to_string(machine.path("asked")).expect("it was asked");
+        let last = asked.lines().last().unwrap_or_default();
+        assert!(last.contains(stamp), "{last}");
+        assert!(!last.contains(&usual.display().to_string()), "{last}");
+    }
+    let output = machine.run("controlplane/build.sh", &with("1.32"));
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(
+            "there is no control plane of Kubernetes 1.32 here: it is v1.36.3, or one of: 1.33 1.37"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
 fn assets_of_another_release_are_named_and_left_alone() {
     let machine = Machine::new(DEBIAN_13);
     let folder = assets(&machine, "1.30.0");
