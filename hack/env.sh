@@ -53,10 +53,17 @@ if [ -z "${CARGO_TARGET_DIR:-}" ]; then
   fi
 fi
 
+# What the tests run on and run, once it is built; both say on stderr what they are at.
+build_for_tests() {
+  local tool
+  "$root/controlplane/build.sh" >/dev/null || return 1
+  for tool in helm helm3 helm-unittest kubeconform kubectl-validate cert-manager; do "$root/tools/build.sh" "$tool" >/dev/null || return 1; done
+}
+
 # Of each kind the three that were used last are kept; others go once nobody used them for a day.
 tidy_cache() { # prefix
   local old
-  for old in $(ls -td "$MHSM_CACHE/$1"-*/.used 2>/dev/null | tail -n +4); do
+  for old in $(ls -td "$MHSM_CACHE/$1"-[0-9a-f]*/.used 2>/dev/null | tail -n +4); do
     [ -n "$(find "$old" -mmin +1440 2>/dev/null)" ] && rm -rf "$(dirname "$old")"
   done
   return 0

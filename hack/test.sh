@@ -9,17 +9,17 @@ began=$SECONDS
 say() { printf '[%4d s] %s\n' $((SECONDS - began)) "$*"; }
 tests() { cargo test --workspace --locked --features faults "$@"; }
 
-say "the control plane and Helm: built in the background where they are not yet (usually 12 minutes cold, once)"
-{ controlplane/build.sh && tools/build.sh helm; } >"$MHSM_CACHE/controlplane.log" 2>&1 &
+say "the control plane, Helm and what checks manifests: built in the background where they are not yet (usually 15 minutes cold, once)"
+build_for_tests >"$MHSM_CACHE/controlplane.log" 2>&1 &
 plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
 
 say "the tests: compiling (usually 7 minutes cold, 2 warm)"
 tests --no-run --quiet
-say "the control plane and Helm: waiting for them"
+say "the control plane, Helm and the others: waiting for them"
 if ! wait $plane; then
   cat "$MHSM_CACHE/controlplane.log" >&2
-  echo "the control plane or Helm could not be built; see above" >&2
+  echo "the control plane, or a tool of the tests, could not be built; see above" >&2
   exit 1
 fi
 trap - EXIT

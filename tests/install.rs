@@ -1,10 +1,15 @@
 //! Chart and manifests as the real Helm and kustomize render them, on a real API server; and the operator as the account that they make, with its rights and no other.
 
+mod api_cases;
 #[path = "install/believed.rs"]
 mod believed;
+#[path = "install/conform.rs"]
+mod conform;
 #[path = "install/helm.rs"]
 mod helm;
 mod operator;
+#[path = "install/overlays.rs"]
+mod overlays;
 mod process;
 #[path = "install/rendered.rs"]
 mod rendered;
@@ -12,8 +17,12 @@ mod rendered;
 mod role;
 #[path = "install/seen.rs"]
 mod seen;
+#[path = "install/schemas.rs"]
+mod schemas;
 #[path = "install/server.rs"]
 mod server;
+#[path = "install/suites.rs"]
+mod suites;
 #[path = "install/trial.rs"]
 mod trial;
 #[path = "install/undeletable.rs"]

@@ -1,25 +1,30 @@
-//! A release on a real API server: installed, upgraded, uninstalled, installed again. There is no node, so nothing of it runs.
+//! A release on a real API server: installed, upgraded, uninstalled, installed again, by Helm 4 and by Helm 3. There is no node, so nothing of it runs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use rstest::rstest;
 use serde_json::Value;
-use testplane::{Options, Plane, borrow, helm};
+use testplane::{Options, Plane, Said, borrow, helm, helm3};
 
 use crate::NAMESPACE;
 use crate::rendered::{CHART, established, standing};
+
+/// One of the two.
+pub type Helm = fn(Option<&Path>, &[&str]) -> Said;
 
 const RELEASE: &str = "hsm";
 /// What Helm says of objects that are another release's.
 const TAKEN: &str = "exists and cannot be imported";
 
-fn tried(plane: &Plane, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+fn tried(helm: Helm, plane: &Plane, namespace: &str, arguments: &[&str]) -> Said {
     let mut all = arguments.to_vec();
     all.extend(["--namespace", namespace]);
     helm(Some(&plane.kubeconfig()), &all)
 }
 
-fn run(plane: &Plane, arguments: &[&str]) -> String {
-    tried(plane, NAMESPACE, arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
+fn run(helm: Helm, plane: &Plane, arguments: &[&str]) -> String {
+    tried(helm, plane, NAMESPACE, arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
 }
 
 fn kinds(standing: &BTreeMap<String, Value>) -> Vec<&str> {
@@ -42,10 +47,19 @@ fn same(were: &BTreeMap<String, Value>, are: &BTreeMap<String, Value>) {
     }
 }
 
+#[rstest]
+#[case::by_helm_4(helm)]
+#[case::by_helm_3(helm3)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_the_keys() {
+async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_the_keys(
+    #[case] helm: Helm,
+) {
     let plane = borrow(Options::default().without_crds()).await;
-    let said = run(&plane, &["install", RELEASE, CHART, "--create-namespace"]);
+    let said = run(
+        helm,
+        &plane,
+        &["install", RELEASE, CHART, "--create-namespace"],
+    );
     assert!(
         said.contains("back both up, apart from each other"),
         "{said}"
@@ -68,16 +82,16 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
     let installed = standing(&plane).await;
     // Of them 12 policies with their bindings, and 6 roles for people.
     assert_eq!(installed.len(), 17 + 24 + 6, "{:?}", installed.keys());
-    run(&plane, &["upgrade", RELEASE, CHART]);
+    run(helm, &plane, &["upgrade", RELEASE, CHART]);
     assert_eq!(standing(&plane).await, installed);
 
     // One serves the whole cluster.
     let second = ["install", "second", CHART, "--create-namespace"];
-    let refused = tried(&plane, "another", &second).expect_err("there is one");
+    let refused = tried(helm, &plane, "another", &second).expect_err("there is one");
     assert!(refused.contains(TAKEN), "{refused}");
     assert_eq!(standing(&plane).await, installed);
 
-    run(&plane, &["uninstall", RELEASE, "--wait"]);
+    run(helm, &plane, &["uninstall", RELEASE, "--wait"]);
     let left = standing(&plane).await;
     assert_eq!(
         kinds(&left),
@@ -95,16 +109,20 @@ async fn a_release_is_upgraded_without_a_change_and_its_end_leaves_what_holds_th
     let get = ["get", "managedhsm", "safe", "-n", "default"];
     plane.kubectl(&get, "").await.ok();
 
-    run(&plane, &["install", RELEASE, CHART]);
+    run(helm, &plane, &["install", RELEASE, CHART]);
     let again = standing(&plane).await;
     assert_eq!(kinds(&again), kinds(&installed));
     same(&left, &again);
 
     // Under another name only on purpose.
-    run(&plane, &["uninstall", RELEASE, "--wait"]);
-    let refused = tried(&plane, NAMESPACE, &["install", "renamed", CHART]);
+    run(helm, &plane, &["uninstall", RELEASE, "--wait"]);
+    let refused = tried(helm, &plane, NAMESPACE, &["install", "renamed", CHART]);
     let refused = refused.expect_err("of another release");
     assert!(refused.contains(TAKEN), "{refused}");
-    run(&plane, &["install", "renamed", CHART, "--take-ownership"]);
+    run(
+        helm,
+        &plane,
+        &["install", "renamed", CHART, "--take-ownership"],
+    );
     same(&left, &standing(&plane).await);
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use rstest::rstest;
 use serde::Deserialize as _;
 use serde_json::Value;
-use testplane::{Plane, helm, kubectl_path, project_dir};
+use testplane::{Plane, Said, helm, helm3, kubectl_path, project_dir};
 
 use crate::NAMESPACE;
+use crate::helm::Helm;
+use crate::values::MODULE;
 
 pub const CHART: &str = "charts/managed-hsm-operator";
 
@@ -44,7 +47,11 @@ pub fn objects(yaml: &str) -> Objects {
 }
 
 /// The chart with these values (`--set-json`), as one YAML text, without what `helm test` makes.
-pub fn template(values: &[&str]) -> Result<String, String> {
+pub fn template(values: &[&str]) -> Said {
+    template_by(helm, values)
+}
+
+fn template_by(helm: Helm, values: &[&str]) -> Said {
     let mut arguments = vec![
         "template",
         "any-name",
@@ -143,8 +150,23 @@ fn helm_kustomize_and_the_one_file_say_the_same_object_by_object() {
     }
 }
 
+/// Helm 3 as well, in each shape.
 #[test]
-fn helm_finds_nothing_to_complain_of() {
+fn both_helms_render_the_same() {
+    let module = [&MODULE[..], &["shape=\"module\""]].concat();
+    let everything = ["networkPolicy={\"enabled\": true}", "undeletable=true"];
+    for values in [&[][..], &module, &everything] {
+        let [now, before] = [helm as Helm, helm3].map(|helm| {
+            objects(&template_by(helm, values).unwrap_or_else(|said| panic!("{values:?}: {said}")))
+        });
+        assert_eq!(now, before);
+    }
+}
+
+#[rstest]
+#[case::helm_4(helm)]
+#[case::helm_3(helm3)]
+fn helm_finds_nothing_to_complain_of(#[case] helm: Helm) {
     let said = helm(None, &["lint", "--strict", CHART]).expect("clean");
     assert!(said.contains("0 chart(s) failed"), "{said}");
 }

@@ -16,7 +16,7 @@ use crate::values::with_everything;
 const SHAPES: [&str; 2] = ["shape=\"embedded\"", "shape=\"module\""];
 
 /// As a person installs it, and looks at each warning.
-async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
+pub async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
     let mut arguments = vec!["apply", "--server-side", "--validate=strict", "-f", "-"];
     arguments.extend(more);
     let output = plane.kubectl(&arguments, yaml).await;
@@ -25,7 +25,7 @@ async fn apply(plane: &Plane, yaml: &str, more: &[&str]) {
 }
 
 /// A pod of the Deployment's template, as its ReplicaSet would make it.
-fn pod_of(objects: &Objects) -> Value {
+pub fn pod_of(objects: &Objects) -> Value {
     let template = &one(objects, "Deployment")["spec"]["template"];
     let mut metadata = template["metadata"].clone();
     metadata["name"] = json!("it");

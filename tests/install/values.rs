@@ -98,7 +98,7 @@ fn the_pod_is_as_it_was_chosen() {
     );
 }
 
-const MODULE: [&str; 3] = [
+pub const MODULE: [&str; 3] = [
     "backends=[{\"name\": \"rack\", \"kind\": \"pkcs11\", \"module\": \"/vendor/lib.so\", \"ledgerToken\": \"records\", \"pins\": {\"soPinFile\": \"/pins/so\", \"userPinFile\": \"/pins/user\"}}]",
     "volumes=[{\"name\": \"pins\", \"secret\": {\"secretName\": \"rack-pins\"}}]",
     "volumeMounts=[{\"name\": \"pins\", \"mountPath\": \"/pins\", \"readOnly\": true}]",

@@ -1,8 +1,9 @@
 //! Where the servers and kubectl come from: `controlplane/build.sh`, which builds what its cache lacks.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::{Failure, failed};
 
@@ -27,17 +28,14 @@ pub(crate) fn control_plane() -> Result<&'static Path, Failure> {
 
 /// The folder of what the module `tools/<module>` makes; built first where it is missing.
 pub(crate) fn tools(module: &str) -> Result<PathBuf, Failure> {
-    built(&project_dir().join("tools/build.sh"), &[module])
-}
-
-/// The real Helm; built first where it is missing.
-pub(crate) fn helm() -> Result<&'static Path, Failure> {
-    static HELM: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(found) = HELM.get() {
-        return Ok(found);
+    static FOLDERS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = folders.get(module) {
+        return Ok(found.clone());
     }
-    let path = tools("helm")?.join("helm");
-    Ok(HELM.get_or_init(|| path))
+    let folder = built(&project_dir().join("tools/build.sh"), &[module])?;
+    folders.insert(module.to_owned(), folder.clone());
+    Ok(folder)
 }
 
 /// Runs a script that builds what its cache lacks, and answers the path that it prints last.

@@ -14,7 +14,6 @@
 mod binaries;
 mod client;
 mod files;
-mod helm;
 mod kubectl;
 mod node;
 mod options;
@@ -24,10 +23,10 @@ mod ports;
 mod reaper;
 mod sample;
 mod server;
+mod tool;
 mod wait;
 
 pub use binaries::{kubectl_path, project_dir};
-pub use helm::helm;
 pub use kubectl::Output;
 pub use node::NODE;
 pub use options::{Controllers, Options};
@@ -35,6 +34,7 @@ pub use plane::{EtcdCopy, Plane};
 pub use pool::{AT_ONCE, Borrowed, borrow, shared};
 pub use sample::each;
 pub use server::Server;
+pub use tool::{Said, helm, helm3, source, tool};
 pub use wait::{eventually, eventually_blocking};
 
 /// What went wrong, in words for the person who reads the test's output.
