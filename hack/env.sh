@@ -57,7 +57,7 @@ fi
 build_for_tests() {
   local tool
   "$root/controlplane/build.sh" >/dev/null || return 1
-  for tool in helm helm3 helm-unittest kubeconform kubectl-validate cert-manager; do "$root/tools/build.sh" "$tool" >/dev/null || return 1; done
+  for tool in helm helm3 helm-unittest kubeconform kubectl-validate promtool cert-manager; do "$root/tools/build.sh" "$tool" >/dev/null || return 1; done
 }
 
 # Of each kind the three that were used last are kept; others go once nobody used them for a day.

@@ -15,10 +15,10 @@ mod process;
 mod rendered;
 #[path = "install/role.rs"]
 mod role;
-#[path = "install/seen.rs"]
-mod seen;
 #[path = "install/schemas.rs"]
 mod schemas;
+#[path = "install/seen.rs"]
+mod seen;
 #[path = "install/server.rs"]
 mod server;
 #[path = "install/suites.rs"]
