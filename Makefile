@@ -20,8 +20,8 @@ test-kubernetes: ## all tests on another Kubernetes: VERSION=1.33, the oldest th
 	@[ -n "$(VERSION)" ] && [ -f controlplane/$(VERSION)/go.mod ] || { echo "say which: make test-kubernetes VERSION=1.33, or another folder of controlplane/" >&2; exit 2; }
 	@KUBERNETES=$(VERSION) hack/test.sh
 
-whole: ## the long series whole, of which make test takes a sample: crashes, lost answers, races, rows, storm (about 40 minutes)
-	@. hack/env.sh; controlplane/build.sh >/dev/null; WHOLE=1 cargo test --locked --features faults --test crashes --test lost_answers --test namespaces --test purge_races --test sequences_on_the_plane --test storm
+whole: ## the long series whole, of which make test takes a sample: crashes, lost answers, races, releases, rows, storm (about 45 minutes)
+	@. hack/env.sh; controlplane/build.sh >/dev/null; WHOLE=1 cargo test --locked --features faults --test crashes --test lost_answers --test namespaces --test purge_races --test releases --test sequences_on_the_plane --test storm
 
 torture: ## kills a process with -9 while it makes, seals and destroys keys (KILLS=500), on kryoptic and on SoftHSM, and counts what is lost (about 10 minutes; make test does 60 kills)
 	@. hack/env.sh; KILLS=$${KILLS:-500} cargo test --locked --test torture -- --nocapture --test-threads 1
