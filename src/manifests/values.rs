@@ -189,6 +189,16 @@ fn backends() -> Vec<Value> {
             schema: json!({"type": "array", "items": {"type": "object", "required": ["name", "mountPath"]}}),
             places: vec![in_pod("containers/0/volumeMounts/-", more("volumeMounts"))],
         },
+        Value {
+            name: "env",
+            comment: "Environment variables of the container besides, by which a vendor's library finds its configuration and what it is linked to: names and values. The operator's own settings are the values here, not variables.".into(),
+            default: json!([]),
+            schema: json!({"type": "array", "items": {
+                "type": "object", "required": ["name"], "additionalProperties": false,
+                "properties": {"name": {"type": "string", "minLength": 1, "not": {"pattern": "^(MHSM_|POD_NAME$)"}}, "value": {"type": "string"}, "valueFrom": {"type": "object"}},
+            }}),
+            places: vec![in_pod("containers/0/env/-", more("env"))],
+        },
     ]
 }
 

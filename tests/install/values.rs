@@ -98,10 +98,11 @@ fn the_pod_is_as_it_was_chosen() {
     );
 }
 
-pub const MODULE: [&str; 3] = [
+pub const MODULE: [&str; 4] = [
     "backends=[{\"name\": \"rack\", \"kind\": \"pkcs11\", \"module\": \"/vendor/lib.so\", \"ledgerToken\": \"records\", \"pins\": {\"soPinFile\": \"/pins/so\", \"userPinFile\": \"/pins/user\"}}]",
     "volumes=[{\"name\": \"pins\", \"secret\": {\"secretName\": \"rack-pins\"}}]",
     "volumeMounts=[{\"name\": \"pins\", \"mountPath\": \"/pins\", \"readOnly\": true}]",
+    "env=[{\"name\": \"RACK_CONF\", \"value\": \"/vendor/rack.conf\"}]",
 ];
 
 #[test]
@@ -144,6 +145,8 @@ fn a_module_is_configured_by_a_file_that_the_executable_understands() {
         variable(&all, "MHSM_BACKENDS"),
         Some(json!("/etc/managed-hsm-operator/backends.yaml"))
     );
+    let told = variable(&all, "RACK_CONF");
+    assert_eq!(told, Some(json!("/vendor/rack.conf")));
     let volumes: Vec<_> = pod(&all)["volumes"]
         .as_array()
         .expect("volumes")
@@ -354,6 +357,10 @@ fn a_bad_value_is_refused_by_its_name() {
         (
             "undeleteable=true",
             "additional properties 'undeleteable' not allowed",
+        ),
+        (
+            "env=[{\"name\": \"MHSM_DAY_LENGTH\", \"value\": \"1s\"}]",
+            "at '/env/0/name': 'not' failed",
         ),
         (
             "dayLength=\"1s\"",
