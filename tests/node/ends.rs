@@ -5,7 +5,7 @@ use std::process::Command;
 
 use managed_hsm_operator::manifests::{NAME, NAMESPACE, PIN_SECRET, STORE};
 use serde_json::json;
-use testplane::project_dir;
+use testplane::{blocks, project_dir};
 
 use crate::house::{CHART, House, RELEASE};
 use crate::tenant::{self, HSM, Keys, made, proven, recover};
@@ -178,14 +178,10 @@ pub async fn for_good(house: &House) {
     let before = house
         .get(&format!("secret {PIN_SECRET} -n {NAMESPACE}"))
         .await;
-    for act in commands() {
-        match act.strip_prefix("helm ") {
-            Some(line) => {
-                drop(house.helm(line.trim_end_matches(&format!(" --namespace {NAMESPACE}"))))
-            }
-            None => drop(house.kubectl(act.trim_start_matches("kubectl ")).await),
-        }
-    }
+    let [commands] = &blocks("docs/install.md", "To end it for good")[..] else {
+        panic!("one block of commands");
+    };
+    house.typed(project_dir(), commands);
     let kinds = "crd,validatingadmissionpolicies,validatingadmissionpolicybindings,validatingwebhookconfigurations,clusterroles,clusterrolebindings,pvc,pv,secrets";
     let left = house.kubectl(&format!("get {kinds} -A -o name")).await;
     let ours: Vec<_> = left.lines().filter(|line| line.contains("hsm")).collect();
@@ -196,7 +192,7 @@ pub async fn for_good(house: &House) {
         .refused();
 
     house.wipe();
-    house.volume();
+    house.volume(STORE);
     house.install();
     let after = house
         .get(&format!("secret {PIN_SECRET} -n {NAMESPACE}"))
@@ -205,23 +201,4 @@ pub async fn for_good(house: &House) {
     house.kubectl("delete namespace shop --timeout=60s").await;
     let keys = made(house, "shop").await;
     proven(house, "shop", &keys).await;
-}
-
-/// The commands that docs/install.md has for it.
-fn commands() -> Vec<String> {
-    let page = std::fs::read_to_string(project_dir().join("docs/install.md")).expect("read");
-    let from = page
-        .find("To end it for good")
-        .expect("the part about the end");
-    let block = page[from..].split("```").nth(1).expect("commands");
-    let lines = block.lines().skip(1).map(|line| {
-        line.split(" #")
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    });
-    let commands: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-    assert!(commands.len() > 5, "{commands:?}");
-    commands
 }

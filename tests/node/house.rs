@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use managed_hsm_operator::manifests::{NAME, NAMESPACE, STORE};
 use serde_json::{Value, json};
 use testplane::{NODE, Options, Output, Plane, helm, project_dir};
@@ -80,7 +82,7 @@ impl House {
         let plane = Plane::start(Options::node()).expect("a node");
         let house = Self { plane };
         house.image(&format!("{NAME}:{}", env!("CARGO_PKG_VERSION")), 1);
-        house.volume();
+        house.volume(STORE);
         let passed = began.elapsed().as_secs_f32();
         println!("[{passed:5.1} s] a node, with the operator's image and a volume");
         house
@@ -106,24 +108,34 @@ impl House {
         self.plane.import_image(&archive).expect("it is an image");
     }
 
-    /// The volume that the chart's claim asks for: there is no provisioner. What was in it stays.
-    pub fn volume(&self) {
-        let folder = Path::new(VOLUMES).join(STORE);
+    /// A volume for the claim of that name in the operator's namespace, such as the chart's: there is no provisioner. What was in it stays.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        let folder = Path::new(VOLUMES).join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]});
-        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": STORE}, "spec": {
+        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
             "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
-            "claimRef": {"namespace": NAMESPACE, "name": STORE}, "local": {"path": folder},
+            "claimRef": {"namespace": NAMESPACE, "name": name}, "local": {"path": folder},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}}});
-        let apply = ["apply", "-f", "-"];
-        let said = self
-            .plane
-            .kubectl_blocking(&apply, &volume.to_string())
-            .expect("kubectl");
-        said.ok();
+        self.applied(&volume);
+        folder
     }
 
-    /// What lies in the volume, by its path there.
+    /// A claim of somebody's own there, with its volume.
+    pub fn claim(&self, name: &str) -> PathBuf {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}});
+        self.applied(&claim);
+        self.volume(name)
+    }
+
+    fn applied(&self, object: &Value) {
+        let apply = ["apply", "-f", "-"];
+        let said = self.plane.kubectl_blocking(&apply, &object.to_string());
+        said.expect("kubectl").ok();
+    }
+
+    /// What lies in the store's volume, by its path there.
     pub fn stored(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         list(&Path::new(VOLUMES).join(STORE), &mut found);
@@ -148,6 +160,12 @@ impl House {
         self.asked(line).await.ok()
     }
 
+    /// What kubectl prints in base64.
+    pub async fn read(&self, line: &str) -> String {
+        let text = STANDARD.decode(self.kubectl(line).await);
+        String::from_utf8(text.expect("base64")).expect("text")
+    }
+
     pub async fn apply(&self, manifests: &str) -> Output {
         self.plane.kubectl(&["apply", "-f", "-"], manifests).await
     }
@@ -169,6 +187,32 @@ impl House {
     pub fn helm(&self, line: &str) -> String {
         self.tried(line)
             .unwrap_or_else(|said| panic!("helm {line}: {said}"))
+    }
+
+    /// Commands as a page has them, in a folder with what they name of the project.
+    pub fn typed(&self, desk: &Path, commands: &str) -> String {
+        let began = Instant::now();
+        let said = self.plane.shell(desk, commands);
+        for line in commands.lines() {
+            println!("        $ {line}");
+        }
+        println!("[{:5.1} s]", began.elapsed().as_secs_f32());
+        said.unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// Such a folder, with copies that may be changed.
+    pub fn desk() -> tempfile::TempDir {
+        let desk = tempfile::tempdir().expect("a folder");
+        for of in ["charts", "deploy"] {
+            let mut copy = Command::new("cp");
+            let copied = copy
+                .arg("-r")
+                .arg(project_dir().join(of))
+                .arg(desk.path())
+                .status();
+            assert!(copied.expect("cp runs").success());
+        }
+        desk
     }
 
     /// By the plain manifests, without Helm.
@@ -196,7 +240,7 @@ impl House {
 /// For whoever reads the story: what was asked, and how long it took.
 fn told(program: &str, line: &str, began: Instant) {
     // Looks say nothing.
-    if !line.starts_with("get ") {
+    if !["get ", "logs "].iter().any(|look| line.starts_with(look)) {
         println!("[{:5.1} s] {program} {line}", began.elapsed().as_secs_f32());
     }
 }

@@ -63,7 +63,7 @@ async fn restricted(house: &House) {
 }
 
 /// Waits until the API server asks the webhook through its Service, and believes its certificate.
-async fn advised(house: &House) {
+pub async fn advised(house: &House) {
     let ask = "delete hsmkey invoice-signing -n shop --dry-run=server";
     eventually(
         "the webhook is asked",

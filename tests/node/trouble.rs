@@ -1,6 +1,6 @@
 //! What happens to a pod: it is killed, forced away, drained; its volume goes from it and comes back. No acknowledged key is lost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use managed_hsm_operator::manifests::{NAME, NAMESPACE, STORE};
@@ -64,35 +64,48 @@ pub async fn stopped(house: &House) {
 /// SIGKILL to the operator's process, from the machine.
 async fn killed(house: &House) {
     let one = one_process().await;
-    let pid = one.file_name().and_then(|name| name.to_str()?.parse().ok());
+    kill(&one).await;
+    one_process().await;
+    house.at_work().await;
+}
+
+/// SIGKILL, and waits until it is gone.
+pub async fn kill(process: &Path) {
+    let pid = process
+        .file_name()
+        .and_then(|name| name.to_str()?.parse().ok());
     let pid = pid.and_then(Pid::from_raw).expect("a process");
     kill_process(pid, Signal::KILL).expect("it may be killed");
     eventually("it is gone", Duration::from_secs(10), async || {
-        if one.exists() {
+        if process.exists() {
             Err("it is there".to_owned())
         } else {
             Ok(())
         }
     })
     .await;
-    one_process().await;
-    house.at_work().await;
 }
 
-/// The operator's process, by its folder in /proc.
-async fn one_process() -> PathBuf {
+/// The operator's processes, each by its folder in /proc.
+pub fn processes() -> Vec<PathBuf> {
     let program = format!("/usr/bin/{NAME}");
-    eventually("the operator runs", Duration::from_secs(120), async || {
-        let all = std::fs::read_dir("/proc").expect("/proc");
-        let all = all.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut ours = all.filter(|path| {
-            std::fs::read_link(path.join("exe")).is_ok_and(|exe| exe.ends_with(&program))
-        });
-        match (ours.next(), ours.next()) {
-            (Some(one), None) => Ok(one),
-            (one, other) => Err(format!("{one:?} {other:?}")),
-        }
-    })
+    let all = std::fs::read_dir("/proc").expect("/proc");
+    let all = all.filter_map(|entry| Some(entry.ok()?.path()));
+    let ours = |path: &PathBuf| {
+        std::fs::read_link(path.join("exe")).is_ok_and(|exe| exe.ends_with(&program))
+    };
+    all.filter(ours).collect()
+}
+
+async fn one_process() -> PathBuf {
+    eventually(
+        "the operator runs",
+        Duration::from_secs(120),
+        async || match &processes()[..] {
+            [one] => Ok(one.clone()),
+            all => Err(format!("{all:?}")),
+        },
+    )
     .await
 }
 

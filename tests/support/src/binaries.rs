@@ -27,7 +27,7 @@ pub(crate) fn control_plane() -> Result<&'static Path, Failure> {
 }
 
 /// The folder of what the module `tools/<module>` makes; built first where it is missing.
-pub(crate) fn tools(module: &str) -> Result<PathBuf, Failure> {
+pub fn tools(module: &str) -> Result<PathBuf, Failure> {
     static FOLDERS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = folders.get(module) {

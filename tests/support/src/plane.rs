@@ -259,13 +259,15 @@ impl Plane {
     pub fn apply_crds(&self, folder: &Path) -> Result<(), Failure> {
         let from = folder.display().to_string();
         self.must(&["apply", "--server-side", "-f", &from])?;
-        self.must(&[
+        // kubectl fails at one that has no condition yet.
+        let wait = [
             "wait",
             "--for=condition=Established",
             "--timeout=60s",
             "-f",
             &from,
-        ])
+        ];
+        self.until("the definitions are served", &wait)
     }
 
     /// Makes a namespace that no other test uses, and returns its name. `purpose` is a few letters.

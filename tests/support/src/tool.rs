@@ -12,12 +12,9 @@ pub type Said = Result<String, String>;
 pub fn tool(module: &str, program: &str, kubeconfig: Option<&Path>, arguments: &[&str]) -> Said {
     let home = tempfile::tempdir().expect("a folder");
     let folder = binaries::tools(module).unwrap_or_else(|failure| panic!("{failure}"));
-    let output = Command::new(folder.join(program))
+    let output = at(Command::new(folder.join(program)), home.path())
         .args(arguments)
         .current_dir(binaries::project_dir())
-        .env("HELM_CACHE_HOME", home.path())
-        .env("HELM_CONFIG_HOME", home.path())
-        .env("HELM_DATA_HOME", home.path())
         .env(
             "KUBECONFIG",
             kubeconfig.unwrap_or(&home.path().join("none")),
@@ -45,4 +42,12 @@ pub fn helm(kubeconfig: Option<&Path>, arguments: &[&str]) -> Said {
 /// Helm 3, which many still install with.
 pub fn helm3(kubeconfig: Option<&Path>, arguments: &[&str]) -> Said {
     tool("helm3", "helm", kubeconfig, arguments)
+}
+
+/// What Helm keeps for itself is there, and not in the caller's home.
+pub(crate) fn at(mut command: Command, home: &Path) -> Command {
+    for kept in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        command.env(kept, home);
+    }
+    command
 }
