@@ -38,7 +38,7 @@ if [ -z "${TMPDIR:-}" ]; then memory=$(in_memory || true); fi
 if [ -n "$memory" ]; then export TMPDIR=$memory; fi
 
 # The longest first, so that none of them runs alone at the end.
-longest=(laws sequences_on_the_plane rules_on_the_plane records purges_on_the_plane crashes purge_races namespaces lost_answers admission storm install)
+longest=(laws sequences_on_the_plane rules_on_the_plane records purges_on_the_plane crashes purge_races namespaces lost_answers admission storm install releases)
 programs=("${longest[@]}")
 for file in tests/*.rs; do
   name=$(basename "$file" .rs)
