@@ -2,10 +2,13 @@
 //! a real control plane; none of them is a test's pass or fail.
 //!
 //! `KEYS` says how many keys are counted (50), `LIVES` how many lives are lived by each contender (640), `KEPT` and `DELETED` how many
-//! soft-deleted keys the memory (2000) and the webhook (10000) are measured with, `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
+//! soft-deleted keys the memory (2000) and the webhook (10000) are measured with, `HELD` how many keys the process holds (1000), `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
 
 #[path = "../tests/operator/mod.rs"]
 mod operator;
+
+#[path = "../tests/process/mod.rs"]
+mod process;
 
 #[path = "lives/bench.rs"]
 mod bench;
@@ -15,6 +18,8 @@ mod contenders;
 mod counted;
 #[path = "lives/memory.rs"]
 mod memory;
+#[path = "lives/pod.rs"]
+mod pod;
 #[path = "lives/requests.rs"]
 mod requests;
 #[path = "lives/store.rs"]
@@ -40,6 +45,9 @@ async fn main() {
     }
     if wanted("memory") {
         memory::run(size("KEPT", 2000)).await;
+    }
+    if wanted("process") {
+        pod::run(size("HELD", 1000)).await;
     }
     if wanted("webhook") {
         webhook::run(size("DELETED", 10_000), size("ASKED", 500)).await;

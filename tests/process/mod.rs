@@ -120,6 +120,11 @@ impl Process {
         Self { child, steps }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         _ = self.child.kill();
