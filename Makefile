@@ -32,7 +32,7 @@ e2e-node: ## the operator on a real node in namespaces of its own: installed, ki
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh
 
-bench: ## what a life costs beside the least: requests, lives a second, the store, memory, the webhook (about 11 minutes; the first time 20)
+bench: ## what a life costs beside the least: requests, lives a second, the store, memory, the process, the webhook (about 20 minutes; the first time 30)
 	@. hack/env.sh; controlplane/build.sh >/dev/null; cargo bench --locked --bench lives
 
 crds: ## writes crds/ anew from the types in src/api

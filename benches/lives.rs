@@ -1,8 +1,9 @@
-//! What a life costs: requests, lives a second, the store's own work, memory, the webhook. Figures to compare side by side in one run, on
-//! a real control plane; none of them is a test's pass or fail.
+//! What a life costs: requests, lives a second, the store's own work, memory, the process, the webhook. Figures to compare side by side in one
+//! run, on a real control plane; none of them is a test's pass or fail.
 //!
 //! `KEYS` says how many keys are counted (50), `LIVES` how many lives are lived by each contender (640), `KEPT` and `DELETED` how many
-//! soft-deleted keys the memory (2000) and the webhook (10000) are measured with, `HELD` how many keys the process holds (1000), `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
+//! soft-deleted keys the memory (2000) and the webhook (10000) are measured with, `HELD` how many keys the process makes and deletes (1000),
+//! `ASKED` how often the webhook is asked for each kind of request (500). A name as argument runs that part alone.
 
 #[path = "../tests/operator/mod.rs"]
 mod operator;

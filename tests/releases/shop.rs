@@ -102,7 +102,10 @@ impl Shop {
                 .helm("get manifest", &[], timeout)
                 .0
                 .expect("it is there");
-            let at = |kind: &str| manifest.find(&format!("kind: {kind}\n"));
+            let at = |kind: &str| {
+                let found = manifest.find(&format!("kind: {kind}\n"));
+                found.unwrap_or_else(|| panic!("{kind}: {manifest}"))
+            };
             // What makes it hard: each key is there before its HSM.
             assert!(at("HsmKey") < at("ManagedHsm"), "{manifest}");
         }
