@@ -3,7 +3,7 @@
 pub mod args;
 pub mod backends;
 mod backup;
-mod duration;
+pub mod duration;
 mod webhook;
 
 use std::net::SocketAddr;

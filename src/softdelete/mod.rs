@@ -2,6 +2,7 @@
 //! `await`. Each rule is one function whose doc comment begins with its id.
 
 pub mod arbiter;
+mod background;
 pub mod evidence;
 #[cfg(test)]
 pub(crate) mod examples;

@@ -1,0 +1,96 @@
+//! Never more than the user may: what he cannot see is said, and the way that is left.
+
+use managed_hsm_operator::softdelete::Kind;
+use serde_json::Value;
+
+use crate::scene::{DONE, NOT_PERMITTED, Scene, USAGE, hsm, roles, with_roles};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd29_who_may_recover_and_not_see_what_is_deleted_does_it_by_uid() {
+    let scene = Scene::new("blind").await;
+    roles(&scene.plane).await;
+    scene.made_hsm("payments", false).await;
+    let key = scene.made_key("payments", "signing").await;
+    let uid = scene.delete(Kind::Key, &key).await;
+    let him = with_roles(&scene.plane, "rolf", &["hsm-recoverer"]).await;
+    let him = him.as_path();
+    for arguments in [
+        &["list-deleted"][..],
+        &["recover", "signing"],
+        &["recover", "--all"],
+    ] {
+        let all = [arguments, &["-n", "blind"]].concat();
+        let told = hsm(him, &all)
+            .await
+            .says(NOT_PERMITTED, "The user rolf may not list deleted");
+        assert!(
+            told.contains("kubectl hsm recover TYPE/NAME --uid UID"),
+            "{told}"
+        );
+    }
+    hsm(him, &["purge", "signing", "-n", "blind", "--yes"])
+        .await
+        .says(NOT_PERMITTED, "may not list deleted");
+    hsm(him, &["recover", "signing", "-n", "blind", "--uid", &uid])
+        .await
+        .says(USAGE, "write mhsm/signing or hkey/signing");
+    let accept = [
+        "recover",
+        "hkey/signing",
+        "-n",
+        "blind",
+        "--uid",
+        &uid,
+        "--accept-namespace",
+    ];
+    hsm(him, &accept).await.says(
+        NOT_PERMITTED,
+        "say which one you accept with --accept-namespace=UID",
+    );
+    let told = hsm(
+        him,
+        &["recover", "hkey/signing", "-n", "blind", "--uid", &uid],
+    )
+    .await
+    .says(DONE, "Recovered");
+    assert!(told.contains("you may not see more of it"), "{told}");
+    scene.user.ready(Kind::Key, "signing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_is_a_line_of_the_status_and_no_failure() {
+    let scene = Scene::new("status").await;
+    roles(&scene.plane).await;
+    let nobody = with_roles(&scene.plane, "nora", &[]).await;
+    let told = hsm(&nobody, &["status"]).await.result();
+    for words in [
+        "unknown: The user nora may not get leases",
+        "unknown: The user nora may not list purges in the cluster",
+    ] {
+        assert!(told.contains(words), "without {words}: {told}");
+    }
+    // An HSM's content that may not be listed is said, and the rest is shown.
+    let made = scene.made_hsm("payments", false).await;
+    scene.made_key("payments", "signing").await;
+    let user = with_roles(&scene.plane, "uma", &["hsm-viewer"]).await;
+    let tree = hsm(&user, &["tree", "payments", "-n", "status"])
+        .await
+        .says(DONE, "HsmKey/signing");
+    assert!(
+        tree.contains("Not all of it can be shown: The user uma may not list deletedhsmkeys"),
+        "{tree}"
+    );
+    assert!(tree.contains("at least 1 live"), "{tree}");
+    scene.delete(Kind::Hsm, &made).await;
+    let viewer = with_roles(&scene.plane, "dora", &["hsm-deleted-viewer"]).await;
+    let json = hsm(&viewer, &["list-deleted", "-n", "status", "-o", "json"])
+        .await
+        .result();
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["items"][0]["spec"]["origin"]["name"], "payments");
+    // As whom is asked can be said on the command line, as for kubectl itself.
+    let admin = scene.plane.kubeconfig();
+    hsm(&admin, &["list-deleted", "-n", "status", "--as", "nora"])
+        .await
+        .says(NOT_PERMITTED, "The user nora may not list");
+}
