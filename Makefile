@@ -50,9 +50,10 @@ image-check: ## makes the image twice from nothing, in two folders, and compares
 readme: ## writes the demo's output into the README anew (about a minute)
 	@hack/readme.sh
 
-docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes, the permissions (two minutes)
+docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes, the permissions, the plugin (three minutes)
 	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws documents::the_
 	@. hack/env.sh; controlplane/build.sh >/dev/null; UPDATE_DOCS=1 cargo test --locked --test admission the_table_of_permissions
+	@. hack/env.sh; controlplane/build.sh >/dev/null; UPDATE_DOCS=1 cargo test --locked --features faults --test plugin the_page_shows
 
 clean-cache: ## removes what was built once (5 GB): control plane, target folders, libclang
 	@hack/clean-cache.sh

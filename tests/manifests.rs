@@ -42,6 +42,7 @@ fn the_committed_manifests_are_those_of_the_code() {
             let sample = [
                 "deploy/samples/",
                 "deploy/examples/",
+                "deploy/krew/",
                 "charts/managed-hsm-operator/tests/",
             ]
             .iter()

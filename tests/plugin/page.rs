@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use managed_hsm_operator::controller::cluster::Watched;
+use managed_hsm_operator::manifests::NAMESPACE;
 use managed_hsm_operator::softdelete::Kind;
 use testplane::{Options, Plane, borrow, project_dir};
 
@@ -73,7 +74,8 @@ async fn the_page_shows_what_the_plugin_prints() {
         "POD_NAME",
         OsStr::new("managed-hsm-operator-5d8f6c7b9d-x2x5k"),
     )];
-    let _operator = Process::start_in(&account, store.path(), &SHORT_LEASE, &pod);
+    let flags = [&SHORT_LEASE[..], &["--namespace", NAMESPACE]].concat();
+    let _operator = Process::start_in(&account, store.path(), &flags, &pod);
     let user = User::new(&plane.client().await, "demo").await;
     set_up(&plane, &user).await;
 

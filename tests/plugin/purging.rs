@@ -5,7 +5,8 @@ use managed_hsm_operator::softdelete::Kind;
 use testplane::Options;
 
 use crate::scene::{
-    DONE, NOT_ENDED, NOT_FOUND, NOT_PERMITTED, REFUSED, Scene, USAGE, hsm, roles, with_roles,
+    DONE, NOT_ENDED, NOT_FOUND, NOT_PERMITTED, REFUSED, Scene, USAGE, at_a_terminal, hsm, roles,
+    with_roles,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,6 +67,38 @@ async fn sd26_a_purge_shows_what_it_destroys_and_nothing_goes_without_a_yes() {
         .hsm(&["explain", &format!("purge/{name}")])
         .await
         .says(DONE, "Complete=True");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_the_name_is_asked_for_and_colours_are_shown() {
+    let scene = Scene::new("typed").await;
+    scene.made_hsm("payments", false).await;
+    let key = scene.made_key("payments", "old").await;
+    scene.delete(Kind::Key, &key).await;
+    let at = scene.plane.kubeconfig();
+    let listed = at_a_terminal(&at, &["list-deleted", "-n", "typed"], "")
+        .await
+        .result();
+    assert!(listed.contains("\u{1b}[32myes"), "{listed:?}");
+    let ask = ["purge", "old", "-n", "typed"];
+    let told = at_a_terminal(&at, &ask, "yes\n")
+        .await
+        .says(REFUSED, "that is not its name");
+    assert!(told.contains("Type old to have it destroyed: "), "{told}");
+    let asked = scene
+        .plane
+        .kubectl(&["get", "purges", "-o", "name"], "")
+        .await
+        .ok();
+    assert_eq!(asked, "", "nothing was asked for");
+
+    at_a_terminal(&at, &ask, "old\n")
+        .await
+        .says(DONE, "complete, 1 destroyed");
+    scene
+        .user
+        .gone(Watched::Proxy(Kind::Key), "typed.old")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,16 @@
 //! `kubectl hsm`, run by the real kubectl, and a namespace with deleted things in it.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use kube::api::DynamicObject;
 use managed_hsm_operator::backend::memory::MemoryBackend;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::softdelete::Kind;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use testplane::{Borrowed, Options, Plane, borrow, kubectl_path};
 
@@ -89,6 +92,56 @@ pub async fn hsm(kubeconfig: &Path, arguments: &[&str]) -> Ran {
         code: output.status.code().expect("it was not killed"),
         out: text(output.stdout),
         err: text(output.stderr),
+    }
+}
+
+/// The same at a terminal, where somebody types that. What it shows comes with its colours.
+pub async fn at_a_terminal(kubeconfig: &Path, arguments: &[&str], typed: &str) -> Ran {
+    let command = format!("kubectl hsm {}", arguments.join(" "));
+    let mut kubectl = Command::new(kubectl_path().expect("kubectl"));
+    kubectl
+        .arg("hsm")
+        .args(arguments)
+        .env("PATH", path())
+        .env("KUBECONFIG", kubeconfig)
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR");
+    let typed = typed.to_owned();
+    let run = move || {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&ours)
+            .and_then(|()| unlockpt(&ours))
+            .expect("it is ours");
+        let theirs = ptsname(&ours, Vec::new()).expect("its name");
+        let theirs = theirs.into_string().expect("UTF-8");
+        let open = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .open(&theirs)
+                .expect("it opens")
+        };
+        let mut child = kubectl
+            .stdin(open())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .expect("kubectl starts");
+        // The command holds their side open, and the end shows only once nobody does.
+        drop(kubectl);
+        let mut ours = File::from(ours);
+        ours.write_all(typed.as_bytes()).expect("typed");
+        let mut out = Vec::new();
+        // A terminal that nobody has open any more ends with an error.
+        _ = ours.read_to_end(&mut out);
+        (child.wait().expect("its end"), out)
+    };
+    let (status, out) = tokio::task::spawn_blocking(run).await.expect("it runs");
+    Ran {
+        command,
+        code: status.code().expect("it was not killed"),
+        out: String::from_utf8_lossy(&out).into_owned(),
+        err: String::new(),
     }
 }
 

@@ -68,3 +68,33 @@ async fn help_completions_and_man_pages_need_no_cluster() {
         .await
         .says(USAGE, "name a folder that is there");
 }
+
+/// What krew would install is this plugin, for where a release fills it in.
+#[test]
+fn the_manifest_for_krew_names_this_version_and_its_program() {
+    let file = testplane::project_dir().join("deploy/krew/hsm.yaml");
+    let text = std::fs::read_to_string(file).expect("a file");
+    let manifest: serde_json::Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    assert_eq!(manifest["kind"], "Plugin");
+    assert_eq!(manifest["metadata"]["name"], "hsm");
+    assert_eq!(
+        manifest["spec"]["version"],
+        concat!("v", env!("CARGO_PKG_VERSION"))
+    );
+    let platforms = manifest["spec"]["platforms"].as_array().expect("a list");
+    assert_eq!(platforms.len(), 4);
+    for platform in platforms {
+        assert_eq!(platform["bin"], "kubectl-hsm");
+        let labels = &platform["selector"]["matchLabels"];
+        let (os, arch) = (
+            labels["os"].as_str().expect("text"),
+            labels["arch"].as_str().expect("text"),
+        );
+        let uri = platform["uri"].as_str().expect("text");
+        assert!(
+            uri.ends_with(&format!("kubectl-hsm-{os}-{arch}.tar.gz")),
+            "{uri}"
+        );
+        assert_eq!(platform["sha256"].as_str().map(str::len), Some(64));
+    }
+}

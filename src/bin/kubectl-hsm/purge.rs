@@ -1,6 +1,6 @@
 //! `purge`: shows what will be destroyed, asks for the name, writes the Purge, and waits for it.
 
-use std::io::{BufRead, IsTerminal as _, Write as _, stdin};
+use std::io::{BufRead, IsTerminal as _, Write, stdin};
 
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
@@ -42,11 +42,8 @@ pub async fn run(cluster: &Cluster, args: &PurgeArgs) -> Result<(), Failure> {
         .iter()
         .for_each(|line| tell(line));
     if !args.yes {
-        confirmed(
-            &deleted.origin.name,
-            stdin().is_terminal(),
-            &mut stdin().lock(),
-        )?;
+        let (name, terminal) = (&deleted.origin.name, stdin().is_terminal());
+        confirmed(name, terminal, &mut stdin().lock(), &mut anstream::stderr())?;
     }
     let purge = ask(cluster, &again(cluster, &deleted).await?, args, &user).await?;
     if !args.wait.wait {
@@ -156,13 +153,17 @@ fn destroyed(deleted: &Deleted, contents: &Contents) -> Vec<String> {
 }
 
 /// Goes on only where a person typed the name. Without a terminal there is nobody to ask.
-fn confirmed(name: &str, terminal: bool, input: &mut impl BufRead) -> Result<(), Failure> {
+fn confirmed(
+    name: &str,
+    terminal: bool,
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     if !terminal {
         return Err(Failure::usage(
             "Nothing was asked for: there is no terminal to type the name at; say --yes if it is to be destroyed.",
         ));
     }
-    let mut out = anstream::stderr();
     _ = write!(out, "Type {name} to have it destroyed: ").and_then(|()| out.flush());
     let mut typed = String::new();
     // What cannot be read was not typed.
@@ -303,7 +304,9 @@ mod tests {
 
     #[test]
     fn nothing_is_destroyed_unless_the_name_is_typed_at_a_terminal() {
-        let try_it = |terminal, typed: &str| confirmed("signing", terminal, &mut typed.as_bytes());
+        let try_it = |terminal, typed: &str| {
+            confirmed("signing", terminal, &mut typed.as_bytes(), &mut Vec::new())
+        };
         try_it(true, "signing\n").unwrap();
         for typed in ["", "yes\n", "Signing\n", "signing2\n"] {
             assert_eq!(

@@ -9,7 +9,7 @@ use crate::deleted::Deleted;
 use crate::ending::{Exit, Failure};
 
 /// How like one name must be to another to be offered instead: of 0 to 1.
-const LIKE: f64 = 0.75;
+const LIKE: f64 = 0.65;
 const OFFERED: usize = 3;
 
 /// What sort of thing a type names.
@@ -184,9 +184,7 @@ fn hint(namespace: &str, name: &str, deleted: &[(&str, &str)]) -> String {
         .map(|(_, name)| *name);
     match nearest(name, here) {
         names if names.is_empty() => "see what is with kubectl hsm list-deleted -A".to_owned(),
-        names => format!("did you mean {}?", names.join(" or "))
-            .trim_end_matches('?')
-            .to_owned(),
+        names => format!("did you mean {}", names.join(" or ")),
     }
 }
 
@@ -281,7 +279,7 @@ mod tests {
     fn the_same_name_in_another_namespace_comes_before_names_like_it() {
         let deleted = [("there", "a-key"), ("here", "a-kay")];
         assert!(hint("here", "a-key", &deleted).contains("(-n there)"));
-        assert_eq!(hint("here", "a-kex", &deleted), "did you mean a-kay");
+        assert_eq!(hint("here", "a-kax", &deleted), "did you mean a-kay");
         assert!(hint("here", "z", &deleted).contains("list-deleted -A"));
     }
 }
