@@ -18,8 +18,8 @@ const HEAD: &str = "# The kubectl plugin
 `kubectl hsm` shows what is deleted, brings it back, purges it, and explains why something waits. It is nothing but a client: it writes the Recovers and
 Purges that you could write yourself, with your rights and no others, and every decision is the operator's.
 
-Nothing has been released yet, so you build it: `cargo build --release --no-default-features --bin kubectl-hsm` needs Rust alone; put
-`kubectl-hsm` into a folder of your `PATH`, and kubectl finds it. `deploy/krew/hsm.yaml` is the manifest for krew, for a release to fill in.
+Nothing has been released yet, so you build it: `cargo build --release --no-default-features --bin kubectl-hsm` needs Rust and a C compiler; put
+`kubectl-hsm` into a folder of your `PATH`, and kubectl finds it. [deploy/krew/hsm.yaml](../deploy/krew/hsm.yaml) is the manifest for krew, for a release to fill in.
 
 The output below is that of a run, written anew by `make docs`; lines of progress (they begin with `...`) are left out, since no two runs have the same.
 
@@ -27,8 +27,8 @@ The output below is that of a run, written anew by `make docs`; lines of progres
 
 const TAIL: &str = "## For scripts
 
-- Results go to standard output, all else to standard error. `-o json`, `-o yaml` and `-o name` give what kubectl gives: the proxies, Recovers, Purges and
-  resources themselves. Colours are shown at a terminal only, and never with `NO_COLOR`.
+- Results go to standard output, all else to standard error. `-o json`, `-o yaml` and `-o name` give the proxies, Recovers, Purges and
+  resources themselves, as kubectl does; of `explain` and `status` what the text says. Colours are shown at a terminal only, and never with `NO_COLOR`.
 - `recover` never asks. `purge` asks for the name to be typed at a terminal; without one it does nothing unless you say `--yes`.
 - `--wait=false` ends as soon as the request stands; `--timeout` (5 minutes if not said) gives up waiting, and never what was asked for.
 - `recover` makes a Recover named after the object and the start of its uid, so the manifest of `--dry-run=client -o yaml` is the same each time.

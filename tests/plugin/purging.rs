@@ -76,12 +76,12 @@ async fn at_a_terminal_the_name_is_asked_for_and_colours_are_shown() {
     let key = scene.made_key("payments", "old").await;
     scene.delete(Kind::Key, &key).await;
     let at = scene.plane.kubeconfig();
-    let listed = at_a_terminal(&at, &["list-deleted", "-n", "typed"], "")
+    let listed = at_a_terminal(&at, &["list-deleted", "-n", "typed"], "", async {})
         .await
         .result();
     assert!(listed.contains("\u{1b}[32myes"), "{listed:?}");
     let ask = ["purge", "old", "-n", "typed"];
-    let told = at_a_terminal(&at, &ask, "yes\n")
+    let told = at_a_terminal(&at, &ask, "yes\n", async {})
         .await
         .says(REFUSED, "that is not its name");
     assert!(told.contains("Type old to have it destroyed: "), "{told}");
@@ -92,7 +92,20 @@ async fn at_a_terminal_the_name_is_asked_for_and_colours_are_shown() {
         .ok();
     assert_eq!(asked, "", "nothing was asked for");
 
-    at_a_terminal(&at, &ask, "old\n")
+    // Whoever recovers it while somebody reads what would be destroyed goes before.
+    let recover = async {
+        hsm(&at, &["recover", "old", "-n", "typed"])
+            .await
+            .ended(DONE);
+    };
+    let gone = at_a_terminal(&at, &ask, "old\n", recover).await;
+    gone.says(
+        NOT_FOUND,
+        "There is no DeletedHsmKey typed.old of an object with uid",
+    );
+    let key = scene.user.ready(Kind::Key, "old").await;
+    scene.delete(Kind::Key, &key).await;
+    at_a_terminal(&at, &ask, "old\n", async {})
         .await
         .says(DONE, "complete, 1 destroyed");
     scene

@@ -59,6 +59,10 @@ async fn sd19_what_is_deleted_is_listed_and_comes_back_the_same_by_its_name_alon
         .await
         .says(USAGE, "write key=value");
 
+    scene
+        .hsm(&["recover", "signing", "--dry-run=server"])
+        .await
+        .says(DONE, "would be asked for (server dry run)");
     // For Git: what it prints is the manifest, the same each time, and nothing is asked for.
     let dry = ["recover", "signing", "--dry-run=client", "-o", "yaml"];
     let manifest = scene.hsm(&dry).await.result();
@@ -105,7 +109,7 @@ async fn each_wrong_name_gets_a_sentence_with_the_way_out() {
         (
             &["recover", "invoice-singing"],
             NOT_FOUND,
-            "did you mean invoice-signing.",
+            "did you mean invoice-signing?",
         ),
         (
             &["recover", "nothing-like-it"],
@@ -386,6 +390,10 @@ async fn the_tree_shows_what_is_in_an_hsm_and_the_explanation_the_rule() {
         tree.contains("DeletedManagedHsm/tree.payments") && tree.contains("HsmDeleted"),
         "{tree}"
     );
+    scene
+        .hsm(&["explain", "hkey/signing"])
+        .await
+        .says(DONE, "back with kubectl hsm recover mhsm/payments -n tree");
     let json: Value = serde_json::from_str(
         &scene
             .hsm(&["explain", "hkey/signing", "-o", "json"])

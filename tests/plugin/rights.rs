@@ -1,7 +1,16 @@
 //! Never more than the user may: what he cannot see is said, and the way that is left.
 
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, Patch, PatchParams};
+use managed_hsm_operator::http::{Readiness, Server, router};
+use managed_hsm_operator::manifests::{NAME, NAMESPACE};
+use managed_hsm_operator::metrics::Metrics;
 use managed_hsm_operator::softdelete::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::scene::{DONE, NOT_PERMITTED, Scene, USAGE, hsm, roles, with_roles};
 
@@ -93,4 +102,72 @@ async fn what_may_not_be_read_is_a_line_of_the_status_and_no_failure() {
     hsm(&admin, &["list-deleted", "-n", "status", "--as", "nora"])
         .await
         .says(NOT_PERMITTED, "The user nora may not list");
+}
+
+/// The operator's own server of metrics behind a pod that the API server reaches, with nobody who runs pods.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leaders_numbers_are_shown_to_who_may_reach_its_pod() {
+    let scene = Scene::new("numbers").await;
+    // The API server reaches no pod on loopback. Nothing is sent: it is only looked which address would be used.
+    let probe = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let outward = probe
+        .connect("192.0.2.1:9")
+        .and_then(|()| probe.local_addr());
+    let Some(address) = outward.ok().filter(|found| !found.ip().is_loopback()) else {
+        eprintln!("skipped: this machine has loopback alone, where the API server reaches no pod");
+        return;
+    };
+    let server = Server::bind((address.ip(), 0).into())
+        .await
+        .expect("a port");
+    let port = server.address().port();
+    let served = router(Readiness::default(), Arc::new(Metrics::default()));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(served, stop.clone()));
+
+    let manifests = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}},
+        {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME, "namespace": NAMESPACE},
+         "spec": {"holderIdentity": "pod-1_0123456789abcdef"}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod-1", "namespace": NAMESPACE, "labels": {"app.kubernetes.io/name": NAME}},
+         "spec": {"containers": [{"name": "operator", "image": "none", "ports": [{"containerPort": port}]}]}},
+    ]});
+    scene
+        .plane
+        .kubectl(&["apply", "-f", "-"], &manifests.to_string())
+        .await
+        .ok();
+    let pods: Api<Pod> = Api::namespaced(scene.plane.client().await, NAMESPACE);
+    let ip = address.ip().to_string();
+    let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+    pods.patch_status("pod-1", &PatchParams::default(), &Patch::Merge(&status))
+        .await
+        .expect("a status");
+
+    let told = scene.hsm(&["status"]).await.result();
+    for words in [
+        "pod-1 (Running)",
+        "not trusted, so nothing is purged",
+        "not in place, so nothing is purged on request",
+    ] {
+        assert!(told.contains(words), "without {words}: {told}");
+    }
+    // Who may read the pods and not reach them is told so.
+    let role = [
+        "create",
+        "clusterrole",
+        "reads",
+        "--verb=get,list",
+        "--resource=pods,leases.coordination.k8s.io",
+    ];
+    scene.plane.kubectl(&role, "").await.ok();
+    let reader = with_roles(&scene.plane, "rita", &["reads"]).await;
+    let told = hsm(&reader, &["status"]).await.result();
+    assert!(
+        told.contains("unknown: The user rita may not get pods/proxy in the namespace"),
+        "{told}"
+    );
+    stop.cancel();
+    serving.await.expect("it ends").expect("in good order");
 }

@@ -95,8 +95,14 @@ pub async fn hsm(kubeconfig: &Path, arguments: &[&str]) -> Ran {
     }
 }
 
-/// The same at a terminal, where somebody types that. What it shows comes with its colours.
-pub async fn at_a_terminal(kubeconfig: &Path, arguments: &[&str], typed: &str) -> Ran {
+/// The same at a terminal, where somebody types that once the name is asked for, and something else happens meanwhile. What it shows
+/// comes with its colours.
+pub async fn at_a_terminal(
+    kubeconfig: &Path,
+    arguments: &[&str],
+    typed: &str,
+    meanwhile: impl Future<Output = ()>,
+) -> Ran {
     let command = format!("kubectl hsm {}", arguments.join(" "));
     let mut kubectl = Command::new(kubectl_path().expect("kubectl"));
     kubectl
@@ -107,42 +113,54 @@ pub async fn at_a_terminal(kubeconfig: &Path, arguments: &[&str], typed: &str) -
         .env("TERM", "xterm")
         .env_remove("NO_COLOR");
     let typed = typed.to_owned();
-    let run = move || {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&ours)
-            .and_then(|()| unlockpt(&ours))
-            .expect("it is ours");
-        let theirs = ptsname(&ours, Vec::new()).expect("its name");
-        let theirs = theirs.into_string().expect("UTF-8");
-        let open = || {
-            File::options()
-                .read(true)
-                .write(true)
-                .open(&theirs)
-                .expect("it opens")
-        };
-        let mut child = kubectl
-            .stdin(open())
-            .stdout(open())
-            .stderr(open())
-            .spawn()
-            .expect("kubectl starts");
+    let asks = !typed.is_empty();
+    let start = move || {
+        let mut ours = terminal(&mut kubectl);
+        let child = kubectl.spawn().expect("kubectl starts");
         // The command holds their side open, and the end shows only once nobody does.
         drop(kubectl);
-        let mut ours = File::from(ours);
-        ours.write_all(typed.as_bytes()).expect("typed");
         let mut out = Vec::new();
+        let asked = |out: &[u8]| String::from_utf8_lossy(out).contains("to have it destroyed: ");
+        let mut letter = [0];
+        while asks && !asked(&out) && ours.read(&mut letter).is_ok_and(|read| read > 0) {
+            out.extend(letter);
+        }
+        (ours, child, out)
+    };
+    let (mut ours, mut child, mut out) = tokio::task::spawn_blocking(start).await.expect("it runs");
+    meanwhile.await;
+    let end = move || {
+        ours.write_all(typed.as_bytes()).expect("typed");
         // A terminal that nobody has open any more ends with an error.
         _ = ours.read_to_end(&mut out);
         (child.wait().expect("its end"), out)
     };
-    let (status, out) = tokio::task::spawn_blocking(run).await.expect("it runs");
+    let (status, out) = tokio::task::spawn_blocking(end).await.expect("it ends");
     Ran {
         command,
         code: status.code().expect("it was not killed"),
         out: String::from_utf8_lossy(&out).into_owned(),
         err: String::new(),
     }
+}
+
+/// Gives the command a terminal, and answers the side where somebody sits.
+fn terminal(kubectl: &mut Command) -> File {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&ours)
+        .and_then(|()| unlockpt(&ours))
+        .expect("it is ours");
+    let theirs = ptsname(&ours, Vec::new()).expect("its name");
+    let theirs = theirs.into_string().expect("UTF-8");
+    let open = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(&theirs)
+            .expect("it opens")
+    };
+    kubectl.stdin(open()).stdout(open()).stderr(open());
+    File::from(ours)
 }
 
 /// A plane with an operator, and somebody's namespace on it.

@@ -101,7 +101,7 @@ async fn live(cluster: &Cluster, kind: Kind, target: &Target) -> Result<Option<S
         }
         Kind::Key => {
             let found = get::<HsmKey>(cluster, target).await?;
-            Ok(found.map(|key| of_live(kind, target, key.status.unwrap_or_default().conditions)))
+            Ok(found.map(|key| of_key(target, key)))
         }
     }
 }
@@ -128,6 +128,29 @@ fn of_live(kind: Kind, target: &Target, conditions: Vec<Condition>) -> Subject {
     }
 }
 
+/// A key of a deleted HSM comes back with that.
+fn of_key(target: &Target, key: HsmKey) -> Subject {
+    let conditions = key.status.unwrap_or_default().conditions;
+    let ready = conditions::get(&conditions, READY);
+    let with_its_hsm = ready.is_some_and(|ready| ready.reason == Reason::HsmDeleted.as_str());
+    let hsm = Target {
+        name: key.spec.hsm,
+        ..target.clone()
+    };
+    let more = with_its_hsm.then(|| back(Kind::Hsm, &hsm.namespace, &hsm.name));
+    Subject {
+        more: more.into_iter().collect(),
+        ..of_live(Kind::Key, target, conditions)
+    }
+}
+
+fn back(kind: Kind, namespace: &str, name: &str) -> String {
+    format!(
+        "back with kubectl hsm recover {}/{name} -n {namespace}",
+        short(kind)
+    )
+}
+
 fn of_deleted(deleted: &Deleted) -> Subject {
     let until = deleted.purge_time.map_or_else(
         || "without a date".to_owned(),
@@ -144,11 +167,10 @@ fn of_deleted(deleted: &Deleted) -> Subject {
         conditions: deleted.status.conditions.clone(),
         more: vec![
             format!("kept {until}, {}", level(deleted)),
-            format!(
-                "back with kubectl hsm recover {}/{} -n {}",
-                short(deleted.kind),
-                deleted.origin.name,
-                deleted.origin.namespace
+            back(
+                deleted.kind,
+                &deleted.origin.namespace,
+                &deleted.origin.name,
             ),
         ],
         kind: Some(deleted.kind),

@@ -21,7 +21,7 @@ use crate::output::Printed;
 use crate::table::{human, table};
 use crate::wait::Request as _;
 
-const PREFIX: &str = "managedhsm";
+mod numbers;
 
 /// What is looked at, and what it says.
 struct Line(&'static str, String);
@@ -54,7 +54,7 @@ pub async fn run(cluster: &Cluster, args: &StatusArgs) -> Result<(), Failure> {
         .ok()
         .and_then(|pods| leading(pods, holder.as_deref()));
     lines.push(Line("Pods", line(pods.map(|pods| running(&pods)))?));
-    lines.extend(metrics(cluster, namespace, leads.as_deref()).await?);
+    lines.extend(numbers::of_leader(cluster, namespace, leads.as_deref()).await);
     let hsms: Api<ManagedHsm> = Api::all(cluster.client.clone());
     let hsms = hsms
         .list(&ListParams::default())
@@ -90,8 +90,11 @@ pub async fn run(cluster: &Cluster, args: &StatusArgs) -> Result<(), Failure> {
 /// No right and no such thing are said; a cluster that does not answer is a failure.
 fn line(found: Result<String, Failure>) -> Result<String, Failure> {
     match found {
-        Err(failure) if [Exit::NotPermitted, Exit::NotFound].contains(&failure.exit) => {
+        Err(failure) if failure.exit == Exit::NotPermitted => {
             Ok(format!("unknown: {}", failure.sentence))
+        }
+        Err(failure) if failure.exit == Exit::NotFound => {
+            Ok("not there; where the operator runs elsewhere, say --operator-namespace".to_owned())
         }
         other => other,
     }
@@ -166,82 +169,6 @@ fn running(pods: &[Pod]) -> String {
         )
     });
     some(all)
-}
-
-/// The leader's own numbers, where the user may reach them through its pod.
-async fn metrics(
-    cluster: &Cluster,
-    namespace: &str,
-    pod: Option<&str>,
-) -> Result<Vec<Line>, Failure> {
-    const NAMES: [&str; 4] = ["Clock", "Policies", "Undeletable", "Orphans"];
-    let text = match pod {
-        None => Err(Failure::missing(
-            "The leader's pod is not known, so its metrics cannot be read.",
-        )),
-        Some(pod) => {
-            let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/proxy/metrics");
-            let get = http::Request::get(path).body(Vec::new());
-            match get {
-                Ok(get) => cluster
-                    .client
-                    .request_text(get)
-                    .await
-                    .map_err(Failure::from),
-                Err(_) => Err(Failure::missing("The pod's name is none.")),
-            }
-        }
-    };
-    match text {
-        Ok(text) => Ok(of_metrics(&text)),
-        // A pod that cannot be reached is no cluster that cannot.
-        Err(failure) => Ok(vec![Line(
-            NAMES[0],
-            format!("unknown: {}", failure.sentence),
-        )]),
-    }
-}
-
-fn of_metrics(text: &str) -> Vec<Line> {
-    let of = |name: &str| value(text, &format!("{PREFIX}_{name}"));
-    let say = |name: &str, yes: &str, no: &str| match of(name) {
-        Some(found) if found > 0.0 => yes.to_owned(),
-        Some(_) => no.to_owned(),
-        None => "unknown: this operator has no such metric".to_owned(),
-    };
-    vec![
-        Line(
-            "Clock",
-            say(
-                "clock_trusted",
-                "trusted",
-                "not trusted, so nothing is purged",
-            ),
-        ),
-        Line(
-            "Policies",
-            say(
-                "policies_in_place",
-                "in place",
-                "not in place, so nothing is purged on request",
-            ),
-        ),
-        Line(
-            "Undeletable",
-            say("undeletable", "yes: nothing is purged on request", "no"),
-        ),
-        Line(
-            "Orphans",
-            of("orphans").map_or_else(|| "unknown".to_owned(), |count| count.to_string()),
-        ),
-    ]
-}
-
-fn value(metrics: &str, name: &str) -> Option<f64> {
-    let line = metrics
-        .lines()
-        .find(|line| line.split([' ', '{']).next() == Some(name))?;
-    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// By what the HSMs in them say.
@@ -346,20 +273,6 @@ fn printed(lines: &[Line]) -> Printed {
 mod tests {
     use super::*;
     use crate::samples;
-    use managed_hsm_operator::metrics::Metrics;
-
-    #[test]
-    fn the_operators_own_metrics_are_understood() {
-        let text = Metrics::default().text();
-        for Line(what, says) in of_metrics(&text) {
-            assert!(!says.starts_with("unknown"), "{what}: {says} in\n{text}");
-        }
-        let trusted = of_metrics("managedhsm_clock_trusted 1\nmanagedhsm_orphans 2\n");
-        assert_eq!(
-            (trusted[0].1.as_str(), trusted[3].1.as_str()),
-            ("trusted", "2")
-        );
-    }
 
     #[test]
     fn a_lease_that_ran_out_is_no_leader() {

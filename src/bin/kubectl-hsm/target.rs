@@ -166,7 +166,7 @@ async fn not_deleted(cluster: &Cluster, target: &Target) -> Failure {
     } = target;
     let hint = hint(namespace, name, &names);
     Failure::missing(format!(
-        "Nothing named {name} is deleted in the namespace {namespace}; {hint}."
+        "Nothing named {name} is deleted in the namespace {namespace}; {hint}"
     ))
 }
 
@@ -176,15 +176,15 @@ fn hint(namespace: &str, name: &str, deleted: &[(&str, &str)]) -> String {
         .iter()
         .find(|(other, same)| *same == name && *other != namespace);
     if let Some((other, _)) = elsewhere {
-        return format!("there is one in the namespace {other} (-n {other})");
+        return format!("there is one in the namespace {other} (-n {other}).");
     }
     let here = deleted
         .iter()
         .filter(|(other, _)| *other == namespace)
         .map(|(_, name)| *name);
     match nearest(name, here) {
-        names if names.is_empty() => "see what is with kubectl hsm list-deleted -A".to_owned(),
-        names => format!("did you mean {}", names.join(" or ")),
+        names if names.is_empty() => "see what is with kubectl hsm list-deleted -A.".to_owned(),
+        names => format!("did you mean {}?", names.join(" or ")),
     }
 }
 
@@ -279,7 +279,7 @@ mod tests {
     fn the_same_name_in_another_namespace_comes_before_names_like_it() {
         let deleted = [("there", "a-key"), ("here", "a-kay")];
         assert!(hint("here", "a-key", &deleted).contains("(-n there)"));
-        assert_eq!(hint("here", "a-kax", &deleted), "did you mean a-kay");
+        assert_eq!(hint("here", "a-kax", &deleted), "did you mean a-kay?");
         assert!(hint("here", "z", &deleted).contains("list-deleted -A"));
     }
 }
