@@ -232,20 +232,25 @@ fn masked(text: &str) -> String {
 fn mask(word: &str, line: &str) -> String {
     let hex = |text: &str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let date = word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
-    let uid = word.len() == 36 && word.split('-').count() == 5;
     let print = word.len() == 43 && !line.starts_with('$');
     let age = word
         .strip_suffix('s')
-        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()) && !rest.is_empty());
-    if date || uid || print || age || hex(word) {
-        return "?".repeat(word.len().min(8));
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+    if date || print || age || hex(word) {
+        return "?".to_owned();
     }
+    // A uid, alone or at the end of a name.
+    let start = word.len().saturating_sub(36);
+    let uid = word
+        .get(start..)
+        .filter(|end| end.split('-').map(str::len).eq([8, 4, 4, 4, 12]));
+    if uid.is_some() {
+        return format!("{}?", &word[..start]);
+    }
+    let by_chance =
+        |end: &str| hex(end) || line.starts_with("purge.managedhsm.dev/") && end.len() == 5;
     match word.rsplit_once(['-', '_']) {
-        Some((start, end))
-            if hex(end) || line.starts_with("purge.managedhsm.dev/") && end.len() == 5 =>
-        {
-            format!("{start}-?")
-        }
+        Some((start, end)) if by_chance(end) => format!("{start}-?"),
         _ => word.to_owned(),
     }
 }

@@ -21,6 +21,27 @@ async fn sd29_who_may_recover_and_not_see_what_is_deleted_does_it_by_uid() {
     scene.made_hsm("payments", false).await;
     let key = scene.made_key("payments", "signing").await;
     let uid = scene.delete(Kind::Key, &key).await;
+    // Who sees deleted keys only says that it is a key: an HSM of that name may be deleted as well.
+    let role = [
+        "create",
+        "clusterrole",
+        "keys",
+        "--verb=list",
+        "--resource=deletedhsmkeys.managedhsm.dev",
+    ];
+    scene.plane.kubectl(&role, "").await.ok();
+    let half = with_roles(&scene.plane, "hanna", &["keys", "hsm-purger"]).await;
+    let ask = ["purge", "signing", "-n", "blind", "--yes"];
+    hsm(&half, &ask)
+        .await
+        .says(USAGE, "write mhsm/signing or hkey/signing");
+    let told = hsm(&half, &["list-deleted", "-n", "blind"])
+        .await
+        .says(DONE, "HsmKey   signing");
+    assert!(
+        told.contains("The user hanna may not list deletedmanagedhsms"),
+        "{told}"
+    );
     let him = with_roles(&scene.plane, "rolf", &["hsm-recoverer"]).await;
     let him = him.as_path();
     for arguments in [

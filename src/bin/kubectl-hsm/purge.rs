@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal as _, Write, stdin};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use managed_hsm_operator::api::{Purge, PurgeSpec};
-use managed_hsm_operator::softdelete::permission::{Permission, granted};
+use managed_hsm_operator::softdelete::permission::{Ask, Permission, granted};
 use managed_hsm_operator::softdelete::{Kind, Refusal};
 
 use crate::args::PurgeArgs;
@@ -104,9 +104,7 @@ async fn permitted(cluster: &Cluster, deleted: &Deleted, user: &str) -> Result<(
 }
 
 /// Purges are of no namespace.
-fn named(
-    mut ask: managed_hsm_operator::softdelete::permission::Ask,
-) -> managed_hsm_operator::softdelete::permission::Ask {
+fn named(mut ask: Ask) -> Ask {
     if ask.namespace.is_empty() && ask.name.is_empty() {
         ask.name = "in the cluster".to_owned();
     }

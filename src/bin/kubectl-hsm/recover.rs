@@ -12,7 +12,7 @@ use crate::deleted::{Deleted, object_kind};
 use crate::ending::{Exit, Failure};
 use crate::list::WITHOUT_LIST;
 use crate::output::tell;
-use crate::target::{Target, find};
+use crate::target::{Target, find, unsure};
 use crate::wait::{Patience, Request as _, follow};
 
 mod namespace;
@@ -179,10 +179,7 @@ async fn unseen(
     uid: &str,
 ) -> Result<Planned, Failure> {
     let Some(kind) = target.kind()? else {
-        return Err(Failure::usage(format!(
-            "You may not see whether {0} is an HSM or a key; write mhsm/{0} or hkey/{0}.",
-            target.name
-        )));
+        return Err(unsure(target));
     };
     let accept = acceptance(cluster, args, &target.namespace, None).await?;
     let recover = manifest(

@@ -126,6 +126,8 @@ pub async fn find(cluster: &Cluster, target: &Target) -> Result<Deleted, Failure
         }
     }
     match (found.len(), refused) {
+        // Another of that name may be there, and the wrong one must not be taken for it.
+        (1, Some(_)) if target.sort.is_none() => Err(unsure(target)),
         (1, _) => Ok(found.remove(0)),
         (0, Some(refused)) => Err(refused),
         (0, None) => Err(not_deleted(cluster, target).await),
@@ -135,6 +137,14 @@ pub async fn find(cluster: &Cluster, target: &Target) -> Result<Deleted, Failure
 
 pub fn kinds(one: Option<Kind>) -> Vec<Kind> {
     one.map_or_else(|| KINDS.to_vec(), |kind| vec![kind])
+}
+
+/// The user may see one kind only.
+pub fn unsure(target: &Target) -> Failure {
+    let name = &target.name;
+    Failure::usage(format!(
+        "You may not see whether {name} is an HSM, a key or both; write mhsm/{name} or hkey/{name}."
+    ))
 }
 
 /// An HSM and a key have that name.
