@@ -116,7 +116,7 @@ pub fn outcomes(ended: &[Recover]) -> String {
         .iter()
         .filter_map(|recover| recover.status.as_ref())
         .flat_map(|status| &status.recovered);
-    let rows: Vec<_> = all
+    let mut rows: Vec<_> = all
         .map(|one| {
             let kind = match one.kind {
                 ObjectKind::ManagedHsm => Kind::Hsm.object(),
@@ -136,6 +136,8 @@ pub fn outcomes(ended: &[Recover]) -> String {
             ]
         })
         .collect();
+    // HSMs first; the operator lists keys in no order that a person knows.
+    rows.sort_by_key(|row| (row[0] != Kind::Hsm.object(), row[1].clone()));
     if rows.is_empty() {
         String::new()
     } else {
