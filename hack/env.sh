@@ -78,6 +78,6 @@ done
 # Settings of the caller that would make a test depend on this machine, or reach a cluster by accident.
 if [ "${CLUSTER:-}" != current ]; then unset KUBECONFIG; fi
 unset RUSTFLAGS RUST_LOG
-for name in $(compgen -e MHSM_); do [ "$name" = MHSM_CACHE ] || unset "$name"; done
+for setting in $(compgen -e MHSM_); do [ "$setting" = MHSM_CACHE ] || unset "$setting"; done
 # Where nobody reads what a test says, none is skipped.
 if [ "${CI:-}" = true ]; then export MHSM_REQUIRE_SOFTHSM=1; fi

@@ -12,4 +12,5 @@ for folder in one another-longer-one; do
 done
 cmp "$work/one.tar" "$work/another-longer-one.tar"
 cmp "$work/one.cdx.json" "$work/another-longer-one.cdx.json"
+tar -xOf "$work/one.tar" manifest.json | grep -q '"managed-hsm-operator:' || { echo "the image is not called managed-hsm-operator" >&2; exit 1; }
 echo "the image of ${commit:0:10} is the same, byte for byte, and so is the list of what is in it"
