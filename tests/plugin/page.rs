@@ -9,7 +9,7 @@ use managed_hsm_operator::manifests::NAMESPACE;
 use managed_hsm_operator::softdelete::Kind;
 use testplane::{Options, Plane, borrow, project_dir};
 
-use crate::process::{Process, SHORT_LEASE, installed};
+use crate::process::{Process, installed};
 use crate::scene::{DONE, REFUSED, USAGE, hsm, roles};
 use crate::user::User;
 
@@ -74,7 +74,7 @@ async fn the_page_shows_what_the_plugin_prints() {
         "POD_NAME",
         OsStr::new("managed-hsm-operator-5d8f6c7b9d-x2x5k"),
     )];
-    let flags = [&SHORT_LEASE[..], &["--namespace", NAMESPACE]].concat();
+    let flags = ["--namespace", NAMESPACE];
     let _operator = Process::start_in(&account, store.path(), &flags, &pod);
     let user = User::new(&plane.client().await, "demo").await;
     set_up(&plane, &user).await;
