@@ -26,8 +26,10 @@ whole: ## the long series whole, of which make test takes a sample: crashes, los
 torture: ## kills a process with -9 while it makes, seals and destroys keys (KILLS=500), on kryoptic and on SoftHSM, and counts what is lost (about 10 minutes; make test does 60 kills)
 	@. hack/env.sh; KILLS=$${KILLS:-500} cargo test --locked --test torture -- --nocapture --test-threads 1
 
+# What its stories take; a single one may take less.
+NODE_TOOLS ?= helm node containerd cert-manager certifier
 e2e-node: ## the operator on a real node in namespaces of its own: installed, killed, drained, upgraded, restored, taken away; STORY=NAME: of these one (Linux, as root; about 12 minutes; the first time 25)
-	@. hack/env.sh; look_for_node; controlplane/build.sh >/dev/null; for tools in helm node containerd cert-manager certifier; do tools/build.sh $$tools >/dev/null; done; E2E_NODE=1 cargo test --locked --test node -- --nocapture --test-threads 1 $(STORY)
+	@. hack/env.sh; look_for_node; controlplane/build.sh >/dev/null; for tools in $(NODE_TOOLS); do tools/build.sh $$tools >/dev/null; done; E2E_NODE=1 cargo test --locked --test node -- --nocapture --test-threads 1 $(STORY)
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh
