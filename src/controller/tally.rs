@@ -12,6 +12,7 @@ use super::cluster::Watched;
 use crate::api;
 use crate::api::conditions::{PURGE_ANNOUNCED, PURGE_HELD, READY, STALLED};
 use crate::metrics::{Counted, Place, State};
+use crate::softdelete::Reason;
 
 const EVERY: Duration = Duration::from_secs(30);
 
@@ -50,7 +51,7 @@ pub fn mark(of: Watched, found: &DynamicObject) -> Option<Mark> {
 }
 
 fn of_object(found: &DynamicObject) -> State {
-    let missing = reason(found, READY) == Some("MaterialMissing");
+    let missing = reason(found, READY) == Some(Reason::MaterialMissing.as_str());
     match () {
         () if missing => State::Missing,
         () if is(found, STALLED) => State::Stalled,
