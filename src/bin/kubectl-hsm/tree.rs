@@ -161,18 +161,9 @@ fn key_rows(key: &HsmKey, last: bool, rows: &mut Vec<Vec<String>>) {
         } else {
             ""
         };
-        rows.push(row(
-            format!(
-                "{}{}version {}",
-                trunk(last),
-                branch(place + 1 == count),
-                version.id
-            ),
-            current.to_owned(),
-            String::new(),
-            String::new(),
-            print_of(version.thumbprint.as_ref(), version.check_value.as_ref()),
-        ));
+        let print = print_of(version.thumbprint.as_ref(), version.check_value.as_ref());
+        let under = (trunk(last), branch(place + 1 == count));
+        rows.push(version_row(under, version.id, current, print));
     }
 }
 
@@ -186,19 +177,15 @@ fn deleted_rows(key: &Deleted, last: bool, rows: &mut Vec<Vec<String>>) {
     ));
     let count = key.versions.len();
     for (place, version) in key.versions.iter().enumerate() {
-        rows.push(row(
-            format!(
-                "{}{}version {}",
-                trunk(last),
-                branch(place + 1 == count),
-                version.id
-            ),
-            String::new(),
-            String::new(),
-            String::new(),
-            print_of(version.thumbprint.as_ref(), version.check_value.as_ref()),
-        ));
+        let print = print_of(version.thumbprint.as_ref(), version.check_value.as_ref());
+        let under = (trunk(last), branch(place + 1 == count));
+        rows.push(version_row(under, version.id, "", print));
     }
+}
+
+fn version_row(under: (&str, &str), id: i32, state: &str, print: String) -> Vec<String> {
+    let name = format!("{}{}version {id}", under.0, under.1);
+    row(name, state.to_owned(), String::new(), String::new(), print)
 }
 
 fn row(name: String, state: String, kind: String, level: String, print: String) -> Vec<String> {
