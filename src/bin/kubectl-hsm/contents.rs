@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use managed_hsm_operator::api::HsmKey;
+use managed_hsm_operator::softdelete::protection::{Protections, protector};
 use managed_hsm_operator::softdelete::{Kind, Protector};
 
 use crate::cluster::{Cluster, Seen, seen};
@@ -14,6 +15,18 @@ pub struct Contents {
     pub live: Seen<HsmKey>,
     /// Deleted on their own.
     pub deleted: Seen<Deleted>,
+}
+
+/// Looks into what is deleted: nothing is in a key.
+pub async fn of(cluster: &Cluster, deleted: &Deleted) -> Result<Contents, Failure> {
+    let origin = &deleted.origin;
+    match deleted.kind {
+        Kind::Key => Ok(Contents::none()),
+        Kind::Hsm => {
+            let id = Some(deleted.hsm_id.as_str());
+            look(cluster, &origin.namespace, &origin.name, id).await
+        }
+    }
 }
 
 /// Looks into an HSM. `id` is the backend's, absent while it has none.
@@ -70,22 +83,26 @@ impl Contents {
         self.live.items().iter().filter(|key| has_material(key))
     }
 
-    /// What protects it, of what it is itself, the HSM around it, and what is in it (SD-14).
-    pub fn protector(&self, of: &Deleted) -> Protector {
+    /// What protects it, of what it is itself, the HSM around it, and what is in it (SD-14). Its proxy shows what holds for it, so a protection that none of these
+    /// explains is one that the user may not see.
+    pub fn protector(&self, of: &Deleted) -> Option<Protector> {
+        let unexplained = of.kind == Kind::Hsm && of.protected();
+        let own = of.own_protection.then_some(true);
+        let around = (of.hsm.as_str(), of.status.purge_protection);
         let live = self
             .made()
-            .find(|key| key.spec.purge_protection)
-            .map(ResourceExt::name_any);
-        let deleted = self.deleted.items().iter().find(|key| key.own_protection);
-        match (of.own_protection, of.kind) {
-            (true, _) => Protector::Itself,
-            (false, Kind::Key) if of.status.purge_protection.is_some() => {
-                Protector::Hsm(of.hsm.clone())
-            }
-            (false, _) => live
-                .or_else(|| deleted.map(|key| key.origin.name.clone()))
-                .map_or(Protector::Unknown, Protector::Key),
-        }
+            .map(|key| (key.name_any(), key.spec.purge_protection));
+        let deleted = self.deleted.items().iter();
+        let deleted = deleted.map(|key| (key.origin.name.clone(), key.own_protection));
+        let keys: Vec<_> = live.chain(deleted).collect();
+        protector(&Protections {
+            own: own.or((!unexplained).then_some(false)),
+            hsm: (of.kind == Kind::Key).then_some(around),
+            keys: keys
+                .iter()
+                .map(|(name, on)| (name.as_str(), Some(*on)))
+                .collect(),
+        })
     }
 }
 
@@ -111,17 +128,32 @@ mod tests {
         let mut protected = samples::key("root-ca");
         protected.spec.purge_protection = true;
         let mut contents = Contents::none();
-        let hsm = samples::deleted_hsm("payments");
-        assert_eq!(contents.protector(&hsm), Protector::Unknown);
+        let mut hsm = samples::deleted_hsm("payments");
+        assert_eq!(contents.protector(&hsm), None);
+        hsm.status.purge_protection = Some(true);
+        assert_eq!(contents.protector(&hsm), Some(Protector::Unknown));
         contents.live = Seen::All(vec![protected]);
-        assert_eq!(contents.protector(&hsm), Protector::Key("root-ca".into()));
-        let key = samples::deleted_key("signing");
+        assert_eq!(
+            contents.protector(&hsm),
+            Some(Protector::Key("root-ca".into()))
+        );
+        let mut key = samples::deleted_key("signing");
+        key.status.purge_protection = Some(true);
         assert_eq!(
             Contents::none().protector(&key),
-            Protector::Hsm("payments".into())
+            Some(Protector::Hsm("payments".into()))
         );
+        let mut unknown = key.clone();
+        unknown.status.purge_protection = None;
+        assert_eq!(
+            Contents::none().protector(&unknown),
+            Some(Protector::Unknown)
+        );
+        let mut free = key.clone();
+        free.status.purge_protection = Some(false);
+        assert_eq!(Contents::none().protector(&free), None);
         let mut own = key;
         own.own_protection = true;
-        assert_eq!(Contents::none().protector(&own), Protector::Itself);
+        assert_eq!(Contents::none().protector(&own), Some(Protector::Itself));
     }
 }

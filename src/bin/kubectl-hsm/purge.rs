@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use managed_hsm_operator::api::{Purge, PurgeSpec};
 use managed_hsm_operator::softdelete::permission::{Ask, Permission, granted};
+use managed_hsm_operator::softdelete::protection::purge_on_request;
 use managed_hsm_operator::softdelete::{Kind, Refusal};
 
 use crate::args::PurgeArgs;
@@ -22,19 +23,7 @@ pub async fn run(cluster: &Cluster, args: &PurgeArgs) -> Result<(), Failure> {
     let target = Target::of(cluster, &args.name)?;
     let deleted = find(cluster, &target).await?;
     same(&deleted, args.uid.as_deref())?;
-    let contents = match deleted.kind {
-        Kind::Key => Contents::none(),
-        Kind::Hsm => {
-            let origin = &deleted.origin;
-            contents::look(
-                cluster,
-                &origin.namespace,
-                &origin.name,
-                Some(&deleted.hsm_id),
-            )
-            .await?
-        }
-    };
+    let contents = contents::of(cluster, &deleted).await?;
     allowed(&deleted, &contents)?;
     let user = cluster.user().await?;
     permitted(cluster, &deleted, &user).await?;
@@ -74,14 +63,7 @@ fn same(deleted: &Deleted, uid: Option<&str>) -> Result<(), Failure> {
 /// What nobody may override is said before anything is asked (SD-14, SD-15).
 fn allowed(deleted: &Deleted, contents: &Contents) -> Result<(), Refusal> {
     let until = deleted.purge_time.map(managed_hsm_operator::api::Time::utc);
-    if deleted.undeletable() {
-        return Err(Refusal::UndeletableSubscription { until });
-    }
-    if deleted.protected() {
-        let by = contents.protector(deleted);
-        return Err(Refusal::PurgeProtected { by, until });
-    }
-    Ok(())
+    purge_on_request(contents.protector(deleted), deleted.undeletable(), until)
 }
 
 async fn permitted(cluster: &Cluster, deleted: &Deleted, user: &str) -> Result<(), Failure> {

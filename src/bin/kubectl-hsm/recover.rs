@@ -7,7 +7,7 @@ use managed_hsm_operator::softdelete::{Kind, Refusal};
 
 use crate::args::{DryRun, RecoverArgs};
 use crate::cluster::{Cluster, seen};
-use crate::contents::{self, Contents};
+use crate::contents;
 use crate::deleted::{Deleted, object_kind};
 use crate::ending::{Exit, Failure};
 use crate::list::WITHOUT_LIST;
@@ -248,18 +248,7 @@ async fn plan(
         with_keys,
         accept,
     );
-    let contents = match deleted.kind {
-        Kind::Key => Contents::none(),
-        Kind::Hsm => {
-            contents::look(
-                cluster,
-                &origin.namespace,
-                &origin.name,
-                Some(&deleted.hsm_id),
-            )
-            .await?
-        }
-    };
+    let contents = contents::of(cluster, deleted).await?;
     Ok(Planned {
         recover,
         said: deleted.said(),

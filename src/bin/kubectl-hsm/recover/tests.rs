@@ -2,6 +2,7 @@ use super::namespace::accepted;
 use super::shown::for_git;
 use super::*;
 use crate::cluster::Seen;
+use crate::contents::Contents;
 use crate::samples;
 
 #[test]
