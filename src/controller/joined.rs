@@ -101,7 +101,7 @@ impl Reads {
         }
     }
 
-    /// Those who asked since the last request began. None: the question is closed, and the next one opens it again.
+    /// Those who asked since the last request began. Empty: the question is closed, and who asks next opens it again.
     fn next(&self, question: &Question) -> Vec<Asker> {
         let mut under_way = self.lock();
         let waiting = under_way.get_mut(question).map(std::mem::take);
