@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what the Go module in the folder of that name says are its tools (helm; node: kubelet and what goes with it; containerd),
-# once, into a cache folder, and prints that folder. Warm, it only prints. Of a module that names none (cert-manager) only what lies
-# in the one that it requires is used: `source` in the printed folder leads there.
+# once, into a cache folder, and prints that folder. Warm, it only prints. `source` in it leads to the module that ours requires first, for
+# what else lies there (definitions); of one that names no tool (cert-manager) that is all.
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: tools/build.sh NAME, a folder beside this script" >&2; exit 2; }
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,9 +12,11 @@ here=$tools/$1
 place "tool-$1"
 lock
 while read -r package; do
-  build "$(basename "$package")" "$package" "1 to 3 minutes" </dev/null
+  name=${package##*/}
+  [ "$name" != cmd ] || name=$1
+  build "$name" "$package" "1 to 3 minutes" </dev/null
 done < <(awk '$1 == "tool" && $2 != "(" { print $2 } $0 == "tool (" { listed = 1; next } $0 == ")" { listed = 0 } listed { print $1 }' "$here/go.mod")
-if ! grep -q '^tool' "$here/go.mod" && [ ! -e "$out/source" ]; then
+if [ ! -e "$out/source" ]; then
   module=$(awk '$1 == "require" { print $2; exit }' "$here/go.mod")
   (cd "$here" && go mod download "$module" && ln -sfn "$(go list -m -f '{{.Dir}}' "$module")" "$out/source")
 fi

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::manifests::NAMESPACE;
 use managed_hsm_operator::softdelete::Kind;
-use testplane::{Options, Plane, borrow, project_dir};
+use testplane::{Options, Plane, borrow, is_current, project_dir};
 
 use crate::process::{Process, installed};
 use crate::scene::{DONE, REFUSED, USAGE, hsm, roles};
@@ -88,7 +88,7 @@ async fn the_page_shows_what_the_plugin_prints() {
     looked_at(&mut page, &user).await;
     destroyed(&mut page, &user).await;
     page.text.push_str(TAIL);
-    is_current(&page.text);
+    is_current("docs/plugin.md", &page.text);
 }
 
 async fn set_up(plane: &Plane, user: &User) {
@@ -184,73 +184,4 @@ async fn destroyed(page: &mut Page, user: &User) {
     page.say("It shows what goes, and the receipt stays. At a terminal it asks for the name instead of `--yes`.");
     page.show(&["purge", "archive-wrapping", "-n", "demo", "--yes"], DONE)
         .await;
-}
-
-/// Compares the committed file, or writes it where that was asked for.
-fn is_current(made: &str) {
-    let path = project_dir().join("docs/plugin.md");
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    let same = masked(&committed) == masked(made);
-    if std::env::var_os("UPDATE_DOCS").is_some() && !same {
-        std::fs::write(&path, made).expect("docs/ is there");
-        return;
-    }
-    if let Some((one, other)) = masked(&committed)
-        .lines()
-        .zip(masked(made).lines())
-        .find(|(one, other)| one != other)
-    {
-        panic!(
-            "docs/plugin.md is stale: run `make docs` and read the difference, which begins with\n{one}\n{other}"
-        );
-    }
-    assert!(
-        same,
-        "docs/plugin.md is stale: run `make docs` and read the difference"
-    );
-}
-
-/// Without what no two runs have the same.
-fn masked(text: &str) -> String {
-    let lines = text.lines().map(|line| {
-        let mut masked = String::new();
-        let mut word = String::new();
-        for letter in line.chars().chain(['\n']) {
-            if letter.is_ascii_alphanumeric() || "-_:".contains(letter) {
-                word.push(letter);
-            } else {
-                masked.push_str(&mask(&word, line));
-                masked.push(letter);
-                word.clear();
-            }
-        }
-        masked
-    });
-    lines.collect()
-}
-
-fn mask(word: &str, line: &str) -> String {
-    let hex = |text: &str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let date = word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
-    let print = word.len() == 43 && !line.starts_with('$');
-    let age = word
-        .strip_suffix('s')
-        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
-    if date || print || age || hex(word) {
-        return "?".to_owned();
-    }
-    // A uid, alone or at the end of a name.
-    let start = word.len().saturating_sub(36);
-    let uid = word
-        .get(start..)
-        .filter(|end| end.split('-').map(str::len).eq([8, 4, 4, 4, 12]));
-    if uid.is_some() {
-        return format!("{}?", &word[..start]);
-    }
-    let by_chance =
-        |end: &str| hex(end) || line.starts_with("purge.managedhsm.dev/") && end.len() == 5;
-    match word.rsplit_once(['-', '_']) {
-        Some((start, end)) if by_chance(end) => format!("{start}-?"),
-        _ => word.to_owned(),
-    }
 }

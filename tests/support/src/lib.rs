@@ -31,7 +31,7 @@ pub use binaries::{kubectl_path, project_dir, tools};
 pub use kubectl::Output;
 pub use node::NODE;
 pub use options::{Controllers, Options};
-pub use page::blocks;
+pub use page::{blocks, is_current, is_current_in};
 pub use plane::{EtcdCopy, Plane};
 pub use pool::{AT_ONCE, Borrowed, borrow, shared};
 pub use sample::each;

@@ -1,5 +1,6 @@
 //! The plane itself.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ struct Inner {
 struct Running {
     processes: Vec<Process>,
     reaper: Reaper,
+    /// Beside the plane's own.
+    ports: Vec<Port>,
 }
 
 /// What etcd held at one moment: see [`Plane::copy_etcd`].
@@ -58,6 +61,7 @@ impl Plane {
             running: Mutex::new(Running {
                 processes: Vec::new(),
                 reaper,
+                ports: Vec::new(),
             }),
             numbers: AtomicU32::new(0),
         };
@@ -85,17 +89,47 @@ impl Plane {
             wanted.extend(node::servers(files, port)?);
         }
         for (server, arguments) in wanted {
-            let program = server.path()?;
-            let log = files.path(&format!("{}.log", server.program()));
-            self.running().processes.push(Process {
-                server,
-                program,
-                arguments,
-                log,
-                child: None,
-            });
+            self.add(server, arguments, Vec::new())?;
         }
         Ok(())
+    }
+
+    fn add(
+        &self,
+        server: Server,
+        arguments: Vec<String>,
+        environment: Vec<(String, OsString)>,
+    ) -> Result<(), Failure> {
+        let program = server.path()?;
+        let log = self.inner.files.path(&format!("{}.log", server.program()));
+        self.running().processes.push(Process {
+            server,
+            program,
+            arguments,
+            environment,
+            log,
+            child: None,
+        });
+        Ok(())
+    }
+
+    /// Starts one more server, which ends with the plane, and waits for nothing.
+    pub fn beside(
+        &self,
+        server: Server,
+        arguments: Vec<String>,
+        environment: Vec<(String, OsString)>,
+    ) -> Result<(), Failure> {
+        self.add(server, arguments, environment)?;
+        self.start_server(server)
+    }
+
+    /// A port on loopback that nobody else has while the plane is there.
+    pub fn another_port(&self) -> Result<u16, Failure> {
+        let port = ports::lease()?;
+        let number = port.number;
+        self.running().ports.push(port);
+        Ok(number)
     }
 
     fn bring_up(&self) -> Result<(), Failure> {
@@ -196,12 +230,7 @@ impl Plane {
                 self.until("the API server is ready", &["get", "--raw", "/readyz"])
             }
             // The others wait for what they need by themselves.
-            Server::Etcd
-            | Server::ControllerManager
-            | Server::Containerd
-            | Server::Scheduler
-            | Server::Kubelet
-            | Server::KubeProxy => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -332,7 +361,9 @@ impl Plane {
         work: impl FnOnce(&mut Process, &mut Reaper) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut running = self.running();
-        let Running { processes, reaper } = &mut *running;
+        let Running {
+            processes, reaper, ..
+        } = &mut *running;
         let process = processes.iter_mut().find(|p| p.server == server);
         let process =
             process.ok_or_else(|| Failure(format!("this plane has no {}", server.program())))?;
@@ -400,7 +431,9 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let mut running = self.running();
-        let Running { processes, reaper } = &mut *running;
+        let Running {
+            processes, reaper, ..
+        } = &mut *running;
         for process in processes.iter_mut().rev() {
             // What could not be killed here the reaper kills.
             let _ = process.kill(reaper);

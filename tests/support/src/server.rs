@@ -1,5 +1,6 @@
 //! One server process: started, stopped, killed, paused, with its log in a file.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -22,6 +23,13 @@ pub enum Server {
     Scheduler,
     Kubelet,
     KubeProxy,
+    // What applies what Git holds: Flux's controllers, and Argo CD's.
+    SourceController,
+    KustomizeController,
+    HelmController,
+    Redis,
+    RepoServer,
+    ApplicationController,
 }
 
 impl Server {
@@ -34,6 +42,12 @@ impl Server {
             Self::Scheduler => "kube-scheduler",
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "kube-proxy",
+            Self::SourceController => "source-controller",
+            Self::KustomizeController => "kustomize-controller",
+            Self::HelmController => "helm-controller",
+            Self::Redis => "redis-server",
+            Self::RepoServer => "argocd-repo-server",
+            Self::ApplicationController => "argocd-application-controller",
         }
     }
 
@@ -45,6 +59,15 @@ impl Server {
             }
             Self::Containerd => binaries::tools("containerd")?,
             Self::Scheduler | Self::Kubelet | Self::KubeProxy => binaries::tools("node")?,
+            Self::SourceController | Self::KustomizeController | Self::HelmController => {
+                binaries::tools(self.program())?
+            }
+            // The machine's own.
+            Self::Redis => PathBuf::new(),
+            // One program, which is told by its environment what to be.
+            Self::RepoServer | Self::ApplicationController => {
+                return Ok(binaries::tools("argocd")?.join("argocd"));
+            }
         };
         Ok(folder.join(self.program()))
     }
@@ -55,6 +78,7 @@ pub(crate) struct Process {
     pub server: Server,
     pub program: PathBuf,
     pub arguments: Vec<String>,
+    pub environment: Vec<(String, OsString)>,
     pub log: PathBuf,
     pub child: Option<Child>,
 }
@@ -70,6 +94,7 @@ impl Process {
             .args(&self.arguments)
             // A quarter less of the processor for a third more memory: a plane lives for seconds.
             .env("GOGC", "300")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
