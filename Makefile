@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubernetes whole torture e2e-node lint bench crds manifests image image-check readme docs clean-cache
+.PHONY: help demo test test-kubernetes whole torture e2e-node e2e-gitops lint bench crds manifests image image-check readme docs clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ torture: ## kills a process with -9 while it makes, seals and destroys keys (KIL
 NODE_TOOLS ?= helm node containerd cert-manager certifier
 e2e-node: ## the operator on a real node in namespaces of its own: installed, killed, drained, upgraded, restored, taken away; STORY=NAME: of these one (Linux, as root; about 12 minutes; the first time 25)
 	@. hack/env.sh; look_for_node; controlplane/build.sh >/dev/null; for tools in $(NODE_TOOLS); do tools/build.sh $$tools >/dev/null; done; E2E_NODE=1 cargo test --locked --test node -- --nocapture --test-threads 1 $(STORY)
+
+GIT_TOOLS ?= source-controller kustomize-controller helm-controller argocd
+e2e-gitops: ## the recipes and traps of docs/gitops.md with the real Flux and Argo CD; STORY=NAME: of these one (about 10 minutes; the first time 25)
+	@. hack/env.sh; look_for_redis; controlplane/build.sh >/dev/null; for tools in $(GIT_TOOLS); do tools/build.sh $$tools >/dev/null; done; E2E_GITOPS=1 cargo test --locked --features faults --test gitops -- --nocapture $(STORY)
 
 lint: ## formatting, clippy, licences (half a minute; the first time about 2)
 	@hack/lint.sh

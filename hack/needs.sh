@@ -161,6 +161,11 @@ look_for_node() {
   { have runc && have nft && have ip; } || ! may_install || apt_install "runc nftables iproute2"
 }
 
+# Argo CD keeps what it knows in one.
+look_for_redis() {
+  have redis-server || { may_install && apt_install redis-server; } || echo "note: redis-server is not installed, and Argo CD's stories need it" >&2
+}
+
 # Before the first build only: afterwards it is used already.
 look_for_room() {
   ls -d "$MHSM_CACHE"/target-* >/dev/null 2>&1 && return

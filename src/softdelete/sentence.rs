@@ -315,9 +315,14 @@ pub fn date(time: DateTime<Utc>) -> String {
 }
 
 /// A Recover of exactly this deletion, as one line to paste into a shell. Its name comes from the uid: applying it again does nothing (SD-19).
+/// Where a namespace was deleted its HSMs' keys were deleted with it, each on its own, and come back with them (SD-21).
 pub fn recover_command(kind: Kind, origin: &Origin, accept: Option<&Uid>) -> String {
+    let keys = match kind {
+        Kind::Hsm => r#","includeKeys":"All""#,
+        Kind::Key => "",
+    };
     let accept = accept
-        .map(|uid| format!(r#","acceptNamespaceUid":"{uid}""#))
+        .map(|uid| format!(r#"{keys},"acceptNamespaceUid":"{uid}""#))
         .unwrap_or_default();
     format!(
         r#"kubectl apply -f - <<<'{{"apiVersion":"managedhsm.dev/v1alpha1","kind":"Recover","metadata":{{"name":"recover-{uid}","namespace":"{namespace}"}},"spec":{{"kind":"{kind}","name":"{name}","uid":"{uid}"{accept}}}}}'"#,

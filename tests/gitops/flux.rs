@@ -11,58 +11,62 @@ use crate::house::{House, PATIENCE};
 /// Where Flux and what it is told are.
 pub const SYSTEM: &str = "flux-system";
 
-/// The three controllers, over the house's repository.
+/// What applies what Git holds, over the house's repository.
 pub async fn start(house: &House) {
-    for module in [
-        "source-controller",
-        "kustomize-controller",
-        "helm-controller",
-    ] {
-        let crds = source(module).join("config/crd/bases");
-        house
-            .plane
-            .apply_crds(&crds)
-            .unwrap_or_else(|e| panic!("{e}"));
-    }
     house.does(&format!("kubectl create namespace {SYSTEM}"));
-    let port = || house.plane.another_port().expect("a port");
-    let artifacts = format!("127.0.0.1:{}", port());
-    let own = |server: Server, flags: &[String]| {
-        let folder = house.plane.folder().join(format!("{server:?}"));
-        std::fs::create_dir_all(folder.join("storage")).expect("a folder");
-        let mut arguments = vec![
-            format!("--metrics-addr=127.0.0.1:{}", port()),
-            format!("--health-addr=127.0.0.1:{}", port()),
-            "--enable-leader-election=false".to_owned(),
-        ];
-        arguments.extend_from_slice(flags);
-        let environment = [
-            ("KUBECONFIG", house.plane.kubeconfig().into()),
-            ("RUNTIME_NAMESPACE", SYSTEM.into()),
-            ("TMPDIR", folder.into()),
-        ];
-        let environment = environment.map(|(name, value): (_, OsString)| (name.to_owned(), value));
-        let started = house.plane.beside(server, arguments, environment.to_vec());
-        started.unwrap_or_else(|failure| panic!("{failure}"));
-    };
-    let storage = house.plane.folder().join("SourceController/storage");
-    own(
-        Server::SourceController,
-        &[
-            format!("--storage-path={}", storage.display()),
-            format!("--storage-addr={artifacts}"),
-            format!("--storage-adv-addr={artifacts}"),
-        ],
+    let artifacts = format!("127.0.0.1:{}", house.plane.another_port().expect("a port"));
+    let storage = house.plane.folder().join("storage");
+    std::fs::create_dir_all(&storage).expect("a folder");
+    let flags = [
+        format!("--storage-path={}", storage.display()),
+        format!("--storage-addr={artifacts}"),
+        format!("--storage-adv-addr={artifacts}"),
+    ];
+    controller(house, Server::SourceController, "source-controller", &flags);
+    // Of several refusals the one that it tells of is then the same each time.
+    let flags = ["--requeue-dependency=2s", "--concurrent-ssa=1"].map(str::to_owned);
+    controller(
+        house,
+        Server::KustomizeController,
+        "kustomize-controller",
+        &flags,
     );
-    let soon = ["--requeue-dependency=2s".to_owned()];
-    own(Server::KustomizeController, &soon);
-    own(Server::HelmController, &soon);
     let source = json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": {"name": "tenants", "namespace": SYSTEM},
         "spec": {"interval": "10m", "url": house.repository.url(), "ref": {"branch": "main"}},
     });
     apply(house, &source).await;
+}
+
+/// And what installs charts.
+pub fn start_helm(house: &House) {
+    let soon = ["--requeue-dependency=2s".to_owned()];
+    controller(house, Server::HelmController, "helm-controller", &soon);
+}
+
+/// Its definitions come with its module.
+fn controller(house: &House, server: Server, module: &str, flags: &[String]) {
+    let crds = source(module).join("config/crd/bases");
+    let applied = house.plane.apply_crds(&crds);
+    applied.unwrap_or_else(|failure| panic!("{failure}"));
+    let port = || house.plane.another_port().expect("a port");
+    let folder = house.plane.folder().join(module);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut arguments = vec![
+        format!("--metrics-addr=127.0.0.1:{}", port()),
+        format!("--health-addr=127.0.0.1:{}", port()),
+        "--enable-leader-election=false".to_owned(),
+    ];
+    arguments.extend_from_slice(flags);
+    let environment = [
+        ("KUBECONFIG", house.plane.kubeconfig().into()),
+        ("RUNTIME_NAMESPACE", SYSTEM.into()),
+        ("TMPDIR", folder.into()),
+    ];
+    let environment = environment.map(|(name, value): (_, OsString)| (name.to_owned(), value));
+    let started = house.plane.beside(server, arguments, environment.to_vec());
+    started.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 pub async fn apply(house: &House, object: &Value) {
@@ -127,4 +131,21 @@ fn asked(house: &House, kind: &str, name: &str) -> String {
         "kubectl -n {SYSTEM} annotate --overwrite {kind} {name} {key}={at}"
     ));
     at
+}
+
+/// A release of the chart in that folder of the repository, in a namespace that it may make.
+pub async fn release(house: &House, name: &str, namespace: &str, chart: &str, more: &Value) {
+    let mut spec = json!({
+        "interval": "10m", "timeout": "2m", "targetNamespace": namespace, "storageNamespace": namespace, "releaseName": name,
+        "chart": {"spec": {"chart": chart, "sourceRef": {"kind": "GitRepository", "name": "tenants"}, "reconcileStrategy": "Revision"}},
+        "install": {"createNamespace": true},
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    let object = json!({
+        "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+        "metadata": {"name": name, "namespace": SYSTEM}, "spec": spec,
+    });
+    apply(house, &object).await;
 }

@@ -19,45 +19,58 @@ pub struct House {
     pub plane: Borrowed,
     pub repository: Repository,
     folder: tempfile::TempDir,
-    account: std::path::PathBuf,
     operator: Option<Process>,
     text: String,
 }
 
 impl House {
-    /// Without an operator: it is installed, and nobody started it.
-    pub async fn without_operator() -> Self {
-        let plane = borrow(Options::default()).await;
-        let account = installed(&plane).await;
+    /// Nothing of ours is installed.
+    pub async fn bare() -> Self {
         Self {
-            plane,
+            plane: borrow(Options::default().without_crds()).await,
             repository: Repository::serve().await,
             folder: tempfile::tempdir().expect("a folder"),
-            account,
             operator: None,
             text: String::new(),
         }
     }
 
+    /// Without an operator: it is installed, and nobody started it.
+    pub async fn without_operator() -> Self {
+        let house = Self::bare().await;
+        let crds = testplane::project_dir().join("crds");
+        house
+            .plane
+            .apply_crds(&crds)
+            .unwrap_or_else(|e| panic!("{e}"));
+        installed(&house.plane).await;
+        house
+    }
+
     /// With an operator, and without its webhook.
     pub async fn without_webhook() -> Self {
         let mut house = Self::without_operator().await;
-        house.start_operator();
+        house.start_operator().await;
         house
     }
 
     /// As it is installed.
     pub async fn new() -> Self {
         let mut house = Self::without_operator().await;
-        house.start_operator();
+        house.start_operator().await;
         house.register_webhook().await;
         house
     }
 
-    pub fn start_operator(&mut self) {
+    /// Outside a pod, as the account that was installed.
+    pub async fn start_operator(&mut self) {
+        let account = self
+            .plane
+            .kubeconfig_of_service_account(NAMESPACE, NAME)
+            .await;
         let flags = ["--namespace", NAMESPACE, "--webhook-addr", "127.0.0.1:0"];
         let folder = self.folder.path();
-        self.operator = Some(Process::start_in(&self.account, folder, &flags, &[]));
+        self.operator = Some(Process::start_in(&account, folder, &flags, &[]));
     }
 
     /// As the manifests have it, but by address, since no Service leads out of a plane. Waits until it answers.
@@ -144,8 +157,14 @@ impl House {
     #[track_caller]
     pub fn told(&mut self, name: &str) {
         let text = std::mem::take(&mut self.text);
+        self.told_as(name, &format!("```console\n{text}```\n"));
+    }
+
+    /// The same of a text.
+    #[track_caller]
+    pub fn told_as(&self, name: &str, text: &str) {
         println!("{text}");
-        is_current_in(PAGE, name, &format!("```console\n{text}```\n"));
+        is_current_in(PAGE, name, text);
     }
 }
 

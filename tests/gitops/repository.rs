@@ -66,11 +66,14 @@ impl Repository {
         String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     }
 
-    /// Runs commands in the clone, with the real kubectl on the PATH.
+    /// Runs commands in the clone, with the real kubectl on the PATH, and its plugin.
     pub fn shell(&self, commands: &str, kubeconfig: Option<&Path>) -> Output {
         let kubectl = kubectl_path().expect("kubectl");
         let path = std::env::var("PATH").unwrap_or_default();
-        let path = format!("{}:{path}", kubectl.parent().expect("a folder").display());
+        let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-hsm"));
+        let [kubectl, plugin] =
+            [&kubectl, plugin].map(|it| it.parent().expect("a folder").display());
+        let path = format!("{kubectl}:{plugin}:{path}");
         let nowhere = self.folder.path().join("nowhere");
         Command::new("bash")
             .args(["-eo", "pipefail", "-c", commands])

@@ -121,18 +121,22 @@ fn sd17_a_protected_one_offers_no_purge_on_request() {
 }
 
 #[test]
-fn sd19_another_namespace_is_accepted_by_its_uid_in_the_command_itself() {
-    let refusal = Refusal::NamespaceChanged {
-        kind: Kind::Hsm,
-        origin: origin(),
-        present: "n-2".into(),
-    };
-    assert!(
-        refusal
-            .to_string()
-            .contains(r#""uid":"u-1","acceptNamespaceUid":"n-2"}}'"#),
-        "{refusal}"
-    );
+fn sd19_another_namespace_is_accepted_by_its_uid_in_the_command_itself_and_sd21_an_hsms_keys_come_with_it()
+ {
+    for (kind, asks) in [
+        (Kind::Key, r#""uid":"u-1","acceptNamespaceUid":"n-2"}}'"#),
+        (
+            Kind::Hsm,
+            r#""uid":"u-1","includeKeys":"All","acceptNamespaceUid":"n-2"}}'"#,
+        ),
+    ] {
+        let refusal = Refusal::NamespaceChanged {
+            kind,
+            origin: origin(),
+            present: "n-2".into(),
+        };
+        assert!(refusal.to_string().contains(asks), "{refusal}");
+    }
 }
 
 #[test]
