@@ -13,6 +13,7 @@
 
 mod binaries;
 mod client;
+mod current;
 mod files;
 mod kubectl;
 mod node;
@@ -28,6 +29,7 @@ mod tool;
 mod wait;
 
 pub use binaries::{kubectl_path, project_dir, tools};
+pub use current::is_current;
 pub use kubectl::Output;
 pub use node::NODE;
 pub use options::{Controllers, Options};
