@@ -6,3 +6,5 @@ mod links;
 mod metrics;
 #[path = "docs/reference.rs"]
 mod reference;
+#[path = "docs/words.rs"]
+mod words;

@@ -185,8 +185,8 @@ async fn back_by_itself(reader: &Reader) {
 
 async fn released(reader: &Reader) {
     let all = blocks(PAGE, "\n## With Helm\n");
-    let [chart, templates, install, uninstall, again, upgrade] = &all[..] else {
-        panic!("six blocks: {all:#?}");
+    let [chart, templates, install, uninstall, again, upgrade, force] = &all[..] else {
+        panic!("seven blocks: {all:#?}");
     };
     for file in [chart, templates] {
         let (name, text) = file.split_once('\n').expect("lines");
@@ -221,6 +221,11 @@ async fn released(reader: &Reader) {
         .shell(reader.desk.path(), upgrade)
         .expect_err("fixed");
     assert!(refused.contains("was fixed at creation"), "{refused}");
+    let refused = reader
+        .plane
+        .shell(reader.desk.path(), force)
+        .expect_err("the finalizer");
+    assert!(refused.contains("keep metadata.finalizers"), "{refused}");
     let days = &reader.bank.ready(Kind::Hsm, "vault").await.data["spec"]["retentionDays"];
     assert_eq!(*days, 90);
 }

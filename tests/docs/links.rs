@@ -209,6 +209,21 @@ fn a_page_is_read_as_github_and_mdbook_read_it() {
     assert_eq!(Page::read("## Schlüssel\n").unsure, ["Schlüssel"]);
 }
 
+/// The site has what its summary names, and each page that lies in docs/ is to be found from there.
+#[test]
+fn each_page_is_in_the_summary_of_the_site() {
+    let pages = pages();
+    let summary = Path::new("docs/SUMMARY.md");
+    let named = &pages[summary].links;
+    let missing: Vec<_> = pages
+        .keys()
+        .filter(|page| page.parent() == summary.parent() && *page != summary)
+        .filter_map(|page| page.file_name()?.to_str())
+        .filter(|page| !named.iter().any(|link| link == page))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/SUMMARY.md: {missing:?}");
+}
+
 /// What the code itself says of pages, such as `docs/troubleshooting.md#hsmdeleted` in a message.
 #[test]
 fn each_page_that_the_code_names_is_there() {

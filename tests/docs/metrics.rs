@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use managed_hsm_operator::manifests;
-use managed_hsm_operator::metrics::{Counted, Metrics, Place};
-use managed_hsm_operator::softdelete::{Kind, Reason};
+use managed_hsm_operator::metrics::{Counted, Metrics};
+use managed_hsm_operator::softdelete::Reason;
 use testplane::is_current;
 
 use super::links::project;
+use super::words::{EVENTS, source, told, values};
 
 const HEAD: &str = "# Metrics and alerts
 
@@ -78,162 +79,6 @@ fn row(line: &str, all: &mut BTreeMap<String, Shown>) {
         .extend(labels.filter_map(|label| Some(label.split_once('=')?.0.to_owned())));
 }
 
-fn source(file: &str) -> String {
-    std::fs::read_to_string(project().join(file)).expect("a source file")
-}
-
-/// The words in quotes between two places of a file.
-fn words(file: &str, from: &str, to: &str) -> BTreeSet<String> {
-    let text = source(file);
-    let (_, rest) = text
-        .split_once(from)
-        .unwrap_or_else(|| panic!("{file}: {from}"));
-    let (inside, _) = rest
-        .split_once(to)
-        .unwrap_or_else(|| panic!("{file}: {to}"));
-    let words: BTreeSet<_> = quoted(inside).map(str::to_owned).collect();
-    assert!(!words.is_empty(), "{file}: no words after {from}");
-    words
-}
-
-fn quoted(code: &str) -> impl Iterator<Item = &str> {
-    code.split('"').skip(1).step_by(2)
-}
-
-/// What is told apart from the reason codes, each with what it means.
-const EVENTS: &[(&str, &str)] = &[
-    ("Created", "the material was made"),
-    ("Rotated", "another version of a key was made"),
-    ("SoftDeleted", "it was deleted, and can be recovered"),
-    ("Sealed", "its material refuses every use"),
-    (
-        "Recovering",
-        "its recovery has begun, or its object was made again",
-    ),
-    ("Recovered", "it is back, with the same material"),
-    ("PurgeAnnounced", "it is purged by schedule in a day"),
-    ("Purging", "its purge has begun"),
-    (
-        "PurgeTurnedBack",
-        "its purge was given up before anything was destroyed",
-    ),
-    ("Purged", "it was destroyed for good"),
-    (
-        "RecordWrittenAgain",
-        "its record was lost, and written again",
-    ),
-    ("Held", "it waits for what has no reason code"),
-];
-
-/// Those that the planner has in quotes beside whom it tells.
-fn told(folder: &std::path::Path, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            told(&path, found);
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).expect("a file");
-        let code = text
-            .split("#[cfg(test)]\nmod tests {")
-            .next()
-            .unwrap_or_default();
-        for mark in ["Step::told(", "Tell {"] {
-            for rest in code.split(mark).skip(1) {
-                let call = rest.split(";\n").next().unwrap_or_default();
-                found.extend(
-                    quoted(call)
-                        .filter(|word| is_a_code(word))
-                        .map(str::to_owned),
-                );
-                let announced = call.contains("PURGE_ANNOUNCED");
-                found.extend(announced.then(|| "PurgeAnnounced".to_owned()));
-            }
-        }
-    }
-}
-
-fn is_a_code(word: &str) -> bool {
-    word.starts_with(|first: char| first.is_ascii_uppercase())
-        && word.len() > 3
-        && word.bytes().all(|byte| byte.is_ascii_alphabetic())
-}
-
-/// Each label of each metric, with what it may say. Most of it is read from where it is counted.
-fn values(metric: &str, label: &str) -> String {
-    let list = |words: &BTreeSet<String>| {
-        let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-        words.join(", ")
-    };
-    let objects = || BTreeSet::from([Kind::Hsm, Kind::Key].map(|kind| kind.object().to_owned()));
-    match (metric.trim_start_matches("managedhsm_"), label) {
-        ("reconciles", "kind") | ("events", "kind") => list(&objects()),
-        ("reconciles", "result") => {
-            let said = words("src/controller/queue.rs", "fn result_label", "\n}");
-            assert_eq!(list(&said), "`again`, `done`, `failed`");
-            "`done` (nothing is left to do until something changes or its time comes), `again` (there is more to do), `failed`".into()
-        }
-        ("errors", "class") => list(&words(
-            "src/controller/mod.rs",
-            "fn class(&self)",
-            "\n    }",
-        )),
-        ("effects", "effect") => list(&words(
-            "src/controller/execute.rs",
-            "fn name(&self)",
-            "\n    }",
-        )),
-        ("effects", "outcome") => {
-            let said = words("src/controller/mod.rs", "let word = match &outcome", "};");
-            assert_eq!(list(&said), "`done`, `failed`, `raced`, `refused`");
-            "`done`, `raced` (somebody else wrote first), `refused` (the API server or the backend says no), `failed`".into()
-        }
-        ("events", "reason") => {
-            let told: Vec<_> = EVENTS
-                .iter()
-                .map(|(word, what)| format!("`{word}` ({what})"))
-                .collect();
-            format!(
-                "{}; or a [reason code](troubleshooting.md), where something waits or was refused",
-                told.join(", ")
-            )
-        }
-        ("objects", label) => of_objects(label),
-        ("next_purge_timestamp_seconds", "protected") => "`true`, `false`".into(),
-        other => panic!("nobody says what {other:?} may be"),
-    }
-}
-
-fn of_objects(label: &str) -> String {
-    let mut states: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for place in Place::all() {
-        states
-            .entry(place.kind)
-            .or_default()
-            .insert(format!("`{:?}`", place.state));
-    }
-    match label {
-        "kind" => states
-            .keys()
-            .map(|kind| format!("`{kind}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        "protected" => "`true`, `false`".into(),
-        "state" => {
-            let mut of: BTreeMap<BTreeSet<String>, Vec<&str>> = BTreeMap::new();
-            for (kind, states) in states {
-                of.entry(states).or_default().push(kind);
-            }
-            let each = of.into_iter().map(|(states, kinds)| {
-                let states: Vec<_> = states.into_iter().collect();
-                format!("of {}: {}", kinds.join(" and "), states.join(", "))
-            });
-            each.collect::<Vec<_>>().join("; ")
-        }
-        other => panic!("a label that nobody knows: {other}"),
-    }
-}
-
 /// Where more of each alert stands.
 const MORE: &[(&str, &str)] = &[
     ("ManagedHsmNoLeader", "operations.md#nothing-goes-on"),
@@ -274,67 +119,62 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+fn full(name: &str, of: &Shown) -> String {
+    let ending = if of.kind == "counter" { "_total" } else { "" };
+    format!("{name}{ending}")
+}
+
 fn document() -> String {
     let mut text = HEAD.to_owned();
     text.push_str("## Metrics\n\n| metric | kind | what it says |\n|---|---|---|\n");
     let mut labels = String::new();
     for (name, of) in shown() {
-        let counter = of.kind == "counter";
-        let full = if counter {
-            format!("{name}_total")
-        } else {
-            name.clone()
+        let full = full(&name, &of);
+        let kind = match of.unit.as_str() {
+            "" => of.kind.clone(),
+            unit => format!("{}, {unit}", of.kind),
         };
-        let unit = if of.unit.is_empty() {
-            String::new()
-        } else {
-            format!(", {}", of.unit)
-        };
-        text.push_str(&format!(
-            "| `{full}` | {}{unit} | {} |\n",
-            of.kind,
-            cell(&of.help)
-        ));
+        text.push_str(&format!("| `{full}` | {kind} | {} |\n", cell(&of.help)));
         for label in &of.labels {
-            labels.push_str(&format!(
-                "| `{full}` | `{label}` | {} |\n",
-                cell(&values(&name, label))
-            ));
+            let values = cell(&values(&name, label));
+            labels.push_str(&format!("| `{full}` | `{label}` | {values} |\n"));
         }
     }
     text.push_str("\n## Labels\n\n| metric | label | values |\n|---|---|---|\n");
     text.push_str(&labels);
     text.push_str("\n## States\n\n");
     text.push_str(STATES);
-    text.push_str("\n## Alerts\n\n");
-    text.push_str("The rules of the chart's `prometheusRule.enabled`. Each is tried with promtool: when it fires, and that it does not before.\n");
-    for rule in rules() {
-        let of = |path: &str| {
-            rule.pointer(path)
-                .and_then(|value| value.as_str())
-                .expect("a text")
-                .to_owned()
-        };
-        let name = of("/alert");
-        let more = MORE
-            .iter()
-            .find(|(alert, _)| *alert == name)
-            .unwrap_or_else(|| panic!("{name}: where is more of it?"))
-            .1;
-        let lasts = match of("/for").as_str() {
-            "0m" => "at once".to_owned(),
-            lasts => format!("after {lasts}"),
-        };
-        text.push_str(&format!(
-            "\n### {name}\n\n{}, {lasts}: {} {}\n\n```promql\n{}\n```\n\nMore: [{}]({more})\n",
-            of("/labels/severity"),
-            of("/annotations/summary"),
-            of("/annotations/description"),
-            of("/expr"),
-            more.replace(".md#", ": ").replace('-', " "),
-        ));
-    }
+    text.push_str(ALERTS);
+    text.extend(rules().iter().map(alert));
     text
+}
+
+const ALERTS: &str = "
+## Alerts
+
+The rules of the chart's `prometheusRule.enabled`. Each is tried with promtool: when it fires, and that it does not before.
+";
+
+fn alert(rule: &serde_json::Value) -> String {
+    let of = |path: &str| {
+        let text = rule.pointer(path).and_then(|value| value.as_str());
+        text.expect("a text").to_owned()
+    };
+    let name = of("/alert");
+    let more = MORE.iter().find(|(alert, _)| *alert == name);
+    let (_, more) = more.unwrap_or_else(|| panic!("{name}: where is more of it?"));
+    let lasts = match of("/for").as_str() {
+        "0m" => "at once".to_owned(),
+        lasts => format!("after {lasts}"),
+    };
+    format!(
+        "\n### {name}\n\n{}, {lasts}: {} {}\n\n```promql\n{}\n```\n\nMore: [{}]({more})\n",
+        of("/labels/severity"),
+        of("/annotations/summary"),
+        of("/annotations/description"),
+        of("/expr"),
+        more.replace(".md#", ": ").replace('-', " "),
+    )
 }
 
 const STATES: &str = "What `managedhsm_objects` counts, every half minute:
@@ -401,6 +241,35 @@ fn each_metric_that_is_registered_is_shown_and_named_as_prometheus_wants_it() {
         );
         assert!(of.help.len() > 20, "{name}: {of:?}");
     }
+}
+
+#[test]
+fn each_metric_and_alert_that_a_page_names_is_there() {
+    let metrics: BTreeSet<_> = shown()
+        .into_iter()
+        .map(|(name, of)| full(&name, &of))
+        .collect();
+    let alerts = rules()
+        .into_iter()
+        .map(|rule| rule["alert"].as_str().expect("a name").to_owned());
+    let known: BTreeSet<_> = metrics.into_iter().chain(alerts).collect();
+    let mut named = 0;
+    for page in std::fs::read_dir(project().join("docs")).expect("docs/") {
+        let page = page.expect("an entry").path();
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        let is_a_name = |word: &&str| {
+            word.starts_with("managedhsm_")
+                || word
+                    .strip_prefix("ManagedHsm")
+                    .is_some_and(|rest| rest.len() > 1)
+        };
+        for word in words.filter(is_a_name) {
+            named += 1;
+            assert!(known.contains(word), "{}: {word} is none", page.display());
+        }
+    }
+    assert!(named > known.len(), "the names were not found");
 }
 
 #[test]
