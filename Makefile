@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubernetes whole torture e2e-node e2e-gitops lint bench crds manifests image image-check readme docs clean-cache
+.PHONY: help demo test test-kubernetes whole torture e2e-node e2e-gitops lint bench crds manifests image image-check readme docs site clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,10 +56,14 @@ image-check: ## makes the image twice from nothing, in two folders, and compares
 readme: ## writes the demo's output into the README anew (about a minute)
 	@hack/readme.sh
 
-docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes, the permissions, the plugin (three minutes)
+docs: ## writes the generated pages of docs/ anew: sequences, the picture of the states, the reason codes, API, metrics, permissions, the plugin (four minutes)
 	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test laws documents::the_
+	@. hack/env.sh; UPDATE_DOCS=1 cargo test --locked --test docs the_page_of
 	@. hack/env.sh; controlplane/build.sh >/dev/null; UPDATE_DOCS=1 cargo test --locked --test admission the_table_of_permissions
 	@. hack/env.sh; controlplane/build.sh >/dev/null; UPDATE_DOCS=1 cargo test --locked --features faults --test plugin the_page_shows
+
+site: ## the pages as a site, with mdBook: target/site (some seconds; the first time about 8 minutes)
+	@hack/site.sh
 
 clean-cache: ## removes what was built once (5 GB): control plane, target folders, libclang
 	@hack/clean-cache.sh

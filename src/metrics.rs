@@ -173,54 +173,58 @@ impl Metrics {
         let all = &mut self.registry;
         all.register(
             "reconciles",
-            "Runs of the controller by kind and result",
+            "Looks at an HSM or a key, with what is deleted of its name and what is asked for it, by kind and how the look ended",
             self.reconciles.clone(),
         );
         all.register(
             "errors",
-            "Failed runs by class of error",
+            "Looks that failed and are tried again, by class of error",
             self.errors.clone(),
         );
         all.register(
             "effects",
-            "Effects on the cluster and the backend by name and outcome",
+            "Single steps on the cluster or a backend, by name and outcome",
             self.effects.clone(),
         );
         all.register(
             "events",
-            "What was told as an Event, such as PurgeAnnounced, by the kind of the lineage and the reason",
+            "Events that were told, such as PurgeAnnounced, by kind of what they are about and reason",
             self.events.clone(),
         );
         all.register(
             "queue_depth",
-            "Lineages that are due and wait for a worker",
+            "HSMs and keys that are due to be looked at and wait for a worker",
             self.queue_depth.clone(),
         );
         all.register(
             "queue_scheduled",
-            "Lineages that wait for a timer",
+            "HSMs and keys that are looked at again at a known time",
             self.queue_scheduled.clone(),
         );
         all.register(
             "queue_running",
-            "Lineages that are being worked on",
+            "HSMs and keys that are being worked on",
             self.queue_running.clone(),
         );
-        all.register("leader", "1 if this process leads", self.leader.clone());
+        all.register(
+            "leader",
+            "1 if this process leads, and so does all the work; one process does",
+            self.leader.clone(),
+        );
         all.register_with_unit(
             "day_length",
-            "How long a day of retention lasts: 86400 in earnest",
+            "How long a day of retention lasts: 86400, or less in a demonstration",
             Unit::Seconds,
             self.day_length.clone(),
         );
         all.register(
             "clock_trusted",
-            "1 if the clock may be gone by when something is purged",
+            "1 if this process's clock and the API server's agree and neither jumped, so that what is due is purged",
             self.clock_trusted.clone(),
         );
         all.register(
             "etcd_put_back",
-            "How often the cluster's store turned out to be an older one",
+            "How often etcd turned out to be put back: the cluster's resourceVersion was lower than one seen before",
             self.etcd_put_back.clone(),
         );
         all.register(
@@ -230,33 +234,33 @@ impl Metrics {
         );
         all.register(
             "policies_in_place",
-            "1 if the admission policies are as they should be",
+            "1 if the admission policies stand as they should, so that it is believed who asked",
             self.policies_in_place.clone(),
         );
         all.register(
             "undeletable",
-            "1 if no purge on request is carried out in this cluster",
+            "1 if this cluster is undeletable: no purge on request is carried out",
             self.undeletable.clone(),
         );
         all.register(
             "undeletable_ended",
-            "Starts that found an undeletable cluster and ended that",
+            "Starts without --undeletable in a cluster that was undeletable until then",
             self.undeletable_ended.clone(),
         );
         all.register(
             "mass_deletions",
-            "Minutes in which more was soft-deleted than --mass-deletion says",
+            "Minutes in which more HSMs and keys were soft-deleted than --mass-deletion says",
             self.mass_deletions.clone(),
         );
         all.register_with_unit(
             "last_backup_timestamp",
-            "When the newest whole backup was made that the operator made by itself, Unix time; 0: none is known",
+            "When the newest whole backup was made of those that the operator makes by itself, Unix time; 0: none is known",
             Unit::Seconds,
             self.last_backup.clone(),
         );
         all.register(
             "backups_failed",
-            "Backups that the operator tried by itself and that were not made",
+            "Backups that the operator tried to make by itself and could not",
             self.backups_failed.clone(),
         );
     }
@@ -265,18 +269,18 @@ impl Metrics {
         let all = &mut self.registry;
         all.register(
             "objects",
-            "What is there, by kind, state and whether its purge protection is on; finished Recovers and Purges apart",
+            "What is there, by kind, state and whether its purge protection is on; a Recover or Purge as long as it is not finished",
             self.objects.clone(),
         );
         all.register_with_unit(
             "next_purge_timestamp",
-            "When the next deleted object is purged by itself that nothing holds, Unix time; 0: none is",
+            "When the next deleted HSM or key is purged by schedule that nothing holds, Unix time; 0: there is none",
             Unit::Seconds,
             self.next_purge.clone(),
         );
         all.register(
             "backends_away",
-            "Backends whose records cannot be read",
+            "Backends whose records cannot be read just now",
             self.backends_away.clone(),
         );
     }

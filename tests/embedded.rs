@@ -5,6 +5,8 @@
 mod backup;
 mod operator;
 mod process;
+#[path = "embedded/together.rs"]
+mod together;
 #[path = "embedded/trouble.rs"]
 mod trouble;
 mod user;

@@ -131,7 +131,7 @@ const ALERTS: &[Alert] = &[
 ];
 
 /// Prometheus Operator's; its definitions must be there.
-pub(super) fn rule(namespace: &str) -> Value {
+pub fn rule(namespace: &str) -> Value {
     let rules: Vec<_> = ALERTS.iter().map(Alert::rule).collect();
     json!({
         "apiVersion": "monitoring.coreos.com/v1",

@@ -26,6 +26,7 @@ use serde_yaml_ng::Value as Yaml;
 use crate::api;
 
 pub use admission::installation;
+pub use alerts::rule as alerts;
 
 /// The operator's name: of its objects, its ServiceAccount, its Lease and its executable. There is one in a cluster.
 pub const NAME: &str = env!("CARGO_PKG_NAME");

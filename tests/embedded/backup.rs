@@ -18,9 +18,9 @@ use crate::trouble::SmallDisk;
 use crate::user::{material, uid};
 use crate::{KEY, PROXY, apply, hsm, key, recover};
 
-const EC: &str = "keyType: EC, curve: P-256";
+pub const EC: &str = "keyType: EC, curve: P-256";
 /// As long as the operator looks again at what waits for a person.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The executable beside the operator, over the same data folder.
 fn command(store: &Path, arguments: &[&str]) -> Output {
@@ -37,7 +37,7 @@ fn command(store: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn done(store: &Path, arguments: &[&str]) -> String {
+pub fn done(store: &Path, arguments: &[&str]) -> String {
     let output = command(store, arguments);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -54,7 +54,7 @@ fn refused(store: &Path, arguments: &[&str]) -> String {
     said
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
@@ -65,16 +65,22 @@ fn hsm_and_key(ns: &str, safe: &str, switches: &str, name: &str) -> String {
     hsm.replace("spec: {}", &format!("spec: {{{switches}}}")) + &key
 }
 
-async fn ready(plane: &Plane, ns: &str, name: &str) -> DynamicObject {
+pub async fn ready(plane: &Plane, ns: &str, name: &str) -> DynamicObject {
     until(plane, KEY, Some(ns), name, "Ready", "True", "").await
 }
 
-async fn delete(plane: &Plane, ns: &str, name: &str) {
+pub async fn delete(plane: &Plane, ns: &str, name: &str) {
     let args = ["delete", "hsmkey", name, "-n", ns, "--timeout=60s"];
     plane.kubectl(&args, "").await.ok();
 }
 
-async fn told(plane: &Plane, of: Watched, ns: Option<&str>, name: &str, reason: &str) -> String {
+pub async fn told(
+    plane: &Plane,
+    of: Watched,
+    ns: Option<&str>,
+    name: &str,
+    reason: &str,
+) -> String {
     eventually(&format!("{name} says {reason}"), PATIENCE, async || {
         let found = get(plane, of, ns, name).await;
         let said = found.as_ref().and_then(|found| condition(found, "Ready"));
@@ -87,9 +93,9 @@ async fn told(plane: &Plane, of: Watched, ns: Option<&str>, name: &str, reason: 
 }
 
 /// What a key that was acknowledged is known by.
-type Acknowledged = (String, String, Vec<[Value; 4]>);
+pub type Acknowledged = (String, String, Vec<[Value; 4]>);
 
-fn acknowledged(made: &DynamicObject) -> Acknowledged {
+pub fn acknowledged(made: &DynamicObject) -> Acknowledged {
     let name = made.metadata.name.clone().expect("a name");
     (name, uid(made), material(made))
 }
@@ -111,7 +117,7 @@ async fn load(plane: &Plane, ns: &str, noted: &Mutex<Vec<Acknowledged>>, stop: &
 }
 
 /// Its seal is taken off by a recovery only if it proves to be the same material.
-async fn proved(plane: &Plane, ns: &str, (name, uid, was): &Acknowledged) {
+pub async fn proved(plane: &Plane, ns: &str, (name, uid, was): &Acknowledged) {
     delete(plane, ns, name).await;
     let proxy = format!("{ns}.{name}");
     until(plane, PROXY, None, &proxy, "Ready", "True", "").await;
@@ -122,7 +128,7 @@ async fn proved(plane: &Plane, ns: &str, (name, uid, was): &Acknowledged) {
     assert_eq!(material(&ready(plane, ns, name).await), *was, "{name}");
 }
 
-fn move_pins(from: &Path, to: &Path) {
+pub fn move_pins(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     std::fs::rename(from.join("pins"), to.join("pins")).expect("the PINs are there");
 }

@@ -49,13 +49,14 @@ pub async fn ready() {
     begins(&house, "");
     kustomization(&house, TEAM, &json!({})).await;
     refused(&reconciled(&house, TEAM).await, "timeout waiting for: [");
-    let waits = house.shows(LOOK);
+    let waits = house.does(LOOK);
     for what in ["HsmKey/shop/signing", "ManagedHsm/shop/payments"] {
         assert!(
             waits.contains(&format!("{what} status: 'InProgress'")),
             "{waits}"
         );
     }
+    house.shows("kubectl -n shop get hsm");
     house.say("The operator starts.");
     house.start_operator().await;
     house.until(LOOK, "True").await;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig;
 use managed_hsm_operator::admission::webhook::configuration::configuration;
 use managed_hsm_operator::manifests::{NAME, NAMESPACE};
-use testplane::{Borrowed, Options, borrow, eventually, is_current_in};
+use testplane::{Borrowed, Options, borrow, eventually, is_as_before_in};
 
 use crate::process::{Process, installed, log_of, webhook_port};
 use crate::repository::Repository;
 
-pub const PAGE: &str = "docs/gitops.md";
+pub const PAGE: &str = "gitops.md";
 /// As long as nothing should ever take.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -164,7 +164,7 @@ impl House {
     #[track_caller]
     pub fn told_as(&self, name: &str, text: &str) {
         println!("{text}");
-        is_current_in(PAGE, name, text);
+        is_as_before_in(PAGE, name, text);
     }
 }
 

@@ -1,21 +1,8 @@
 //! The pages that are generated: `make docs` writes them, and a stale one fails.
 
-use super::{picture, reasons, scenes, sequences, states, survey};
+use testplane::is_current;
 
-/// Compares the committed file, or writes it where that was asked for.
-fn is_current(file: &str, made: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("docs")
-        .join(file);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, made).expect("docs/ is there");
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == made,
-        "docs/{file} is stale: run `make docs` and read the difference"
-    );
-}
+use super::{picture, reasons, scenes, sequences, states, survey};
 
 #[test]
 fn the_table_of_sequences_is_what_the_planner_does() {

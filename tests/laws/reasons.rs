@@ -84,6 +84,7 @@ kubectl describe hsmkey signing     # conditions and events
 - A proxy is `Ready` as long as it can be recovered; what holds its purge stands in its condition `PurgeHeld`.
 - `Progressing` is no refusal: it is being worked on.
 - An operator that does not start, or a command that fails, says why in one sentence: [cli.md](cli.md).
+- A store, PINs, etcd or an HSM that is lost, and what never to do then: [operations.md](operations.md).
 
 ";
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use managed_hsm_operator::controller::cluster::Watched;
 use managed_hsm_operator::manifests::NAMESPACE;
 use managed_hsm_operator::softdelete::Kind;
-use testplane::{Options, Plane, borrow, is_current, project_dir};
+use testplane::{Options, Plane, borrow, is_as_before, project_dir};
 
 use crate::process::{Process, installed};
 use crate::scene::{DONE, REFUSED, USAGE, hsm, roles};
@@ -88,7 +88,7 @@ async fn the_page_shows_what_the_plugin_prints() {
     looked_at(&mut page, &user).await;
     destroyed(&mut page, &user).await;
     page.text.push_str(TAIL);
-    is_current("docs/plugin.md", &page.text);
+    is_as_before("plugin.md", &page.text);
 }
 
 async fn set_up(plane: &Plane, user: &User) {

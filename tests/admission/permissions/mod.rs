@@ -111,7 +111,7 @@ async fn sd29_the_table_of_permissions_is_what_the_server_answers() {
         .into_iter()
         .map(|column| column.into_iter().map(|(answer, _)| answer).collect())
         .collect();
-    page::is_current(&page::page(&subjects, &acts, &columns));
+    testplane::is_current("permissions.md", &page::page(&subjects, &acts, &columns));
 }
 
 /// Without dry-run: what was allowed is there or gone, and what was refused is not.

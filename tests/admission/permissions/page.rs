@@ -160,16 +160,3 @@ fn shown(answer: &Answer, notes: &mut Vec<String>) -> String {
         }
     }
 }
-
-/// Compares the committed page, or writes it where that was asked for.
-pub fn is_current(made: &str) {
-    let path = testplane::project_dir().join("docs/permissions.md");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, made).expect("docs/ is there");
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == made,
-        "docs/permissions.md is stale: run `make docs` and read the difference"
-    );
-}

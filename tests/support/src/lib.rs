@@ -13,6 +13,7 @@
 
 mod binaries;
 mod client;
+mod current;
 mod files;
 mod kubectl;
 mod node;
@@ -28,10 +29,11 @@ mod tool;
 mod wait;
 
 pub use binaries::{kubectl_path, project_dir, tools};
+pub use current::{is_as_before, is_as_before_in, is_current};
 pub use kubectl::Output;
 pub use node::NODE;
 pub use options::{Controllers, Options};
-pub use page::{blocks, is_current, is_current_in};
+pub use page::blocks;
 pub use plane::{EtcdCopy, Plane};
 pub use pool::{AT_ONCE, Borrowed, borrow, shared};
 pub use sample::each;

@@ -1,9 +1,7 @@
-//! Pages of `docs/`: commands that are read from one, and run by a shell that finds the real kubectl and Helm; and what a run printed, which
-//! one has, and `make docs` writes anew.
+//! Commands as a page of `docs/` has them: read from it, and run by a shell that finds the real kubectl and Helm.
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use crate::{Plane, binaries, tool};
 
@@ -50,94 +48,4 @@ impl Plane {
         }
         Err(text(&output.stderr) + &text(&output.stdout))
     }
-}
-
-/// Compares a committed page with what a run made of it, or writes it where UPDATE_DOCS asks for that; dates, uids and other chance are
-/// not compared.
-#[track_caller]
-pub fn is_current(page: &str, made: &str) {
-    let path = binaries::project_dir().join(page);
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    let (old, new) = (masked(&committed), masked(made));
-    if old == new {
-        return;
-    }
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, made).expect("docs/ is there");
-        return;
-    }
-    let mut lines = old.lines().zip(new.lines());
-    let (one, other) = lines
-        .find(|(one, other)| one != other)
-        .unwrap_or(("one of them", "ends before the other"));
-    panic!(
-        "{page} is stale: write it anew, and read the difference, which begins with\n{one}\n{other}"
-    );
-}
-
-/// The same of the part between `<!-- run: NAME -->` and the next `<!-- end -->`.
-#[track_caller]
-pub fn is_current_in(page: &str, name: &str, made: &str) {
-    // Stories beside each other write the same page.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = std::fs::read_to_string(binaries::project_dir().join(page)).expect("a page");
-    let begin = format!("<!-- run: {name} -->\n");
-    let (before, rest) = text
-        .split_once(&begin)
-        .unwrap_or_else(|| panic!("{page} has no {begin}"));
-    let end = rest.find("<!-- end -->").expect("an end");
-    is_current(page, &format!("{before}{begin}{made}{}", &rest[end..]));
-}
-
-/// Without what no two runs have the same, how far columns are apart included.
-fn masked(text: &str) -> String {
-    let lines = text.lines().map(|line| {
-        let mut masked = String::new();
-        let mut word = String::new();
-        for letter in line.chars().chain(['\n']) {
-            if letter.is_ascii_alphanumeric() || "-_:".contains(letter) {
-                word.push(letter);
-                continue;
-            }
-            masked.push_str(&mask(&word, line));
-            word.clear();
-            if letter != ' ' || !masked.ends_with(' ') {
-                masked.push(letter);
-            }
-        }
-        masked
-    });
-    lines.collect()
-}
-
-fn mask(word: &str, line: &str) -> String {
-    let hex = |text: &str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let date = word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
-    let print = word.len() == 43 && !line.starts_with('$');
-    if date || print || is_age(word) || hex(word) {
-        return "?".to_owned();
-    }
-    // A uid, alone or at the end of a name.
-    let start = word.len().saturating_sub(36);
-    let uid = word
-        .get(start..)
-        .filter(|end| end.split('-').map(str::len).eq([8, 4, 4, 4, 12]));
-    if uid.is_some() {
-        return format!("{}?", &word[..start]);
-    }
-    let by_chance =
-        |end: &str| hex(end) || line.starts_with("purge.managedhsm.dev/") && end.len() == 5;
-    match word.rsplit_once(['-', '_', ':']) {
-        Some((start, end)) if by_chance(end) => format!("{start}-?"),
-        _ => word.to_owned(),
-    }
-}
-
-/// As kubectl and others write one: 5s, 2m10s.
-fn is_age(word: &str) -> bool {
-    let digits = word.starts_with(|letter: char| letter.is_ascii_digit());
-    let ends = word.ends_with(['s', 'm', 'h', 'd']);
-    let units = |letter: char| letter.is_ascii_digit() || "smhd".contains(letter);
-    digits && ends && word.chars().all(units)
 }
