@@ -238,18 +238,15 @@ fn claim(found: &Proxy, recovering: api::Recovering) -> Step {
 
 /// An object whose name is reserved: with `CreateOrRecover` it recovers what reserves it (`recover::create_or_recover`), else it stands.
 pub fn by_object(o: &Observed, object: &Object, reserved: Hold) -> Move {
-    let (mode, kind) = match &object.body {
-        Body::Hsm(spec, _) => (spec.create_mode, api::RecoveringKind::ManagedHsm),
-        Body::Key(spec, _) => (spec.create_mode, api::RecoveringKind::HsmKey),
+    let mode = translate::create_mode(object);
+    let kind = match &object.body {
+        Body::Hsm(..) => api::RecoveringKind::ManagedHsm,
+        Body::Key(..) => api::RecoveringKind::HsmKey,
     };
     let (Why::Refused(refusal), Some(found), Some(namespace)) =
         (&reserved.why, &o.proxy, &o.namespace)
     else {
         return Err(reserved);
-    };
-    let mode = match mode {
-        api::CreateMode::Default => rules::CreateMode::Default,
-        api::CreateMode::CreateOrRecover => rules::CreateMode::CreateOrRecover,
     };
     let names = hold::names_of(o, object);
     match rules::create_or_recover(mode, &names, Some(refusal.clone()), &namespace.uid) {

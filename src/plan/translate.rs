@@ -10,7 +10,20 @@ use super::step::Hold;
 use crate::api::{self, Curve, KeyType};
 use crate::backend::{PublicKey, TokenLabel, TokenRef};
 use crate::softdelete::record::{Algorithm, Token};
+use crate::softdelete::recover::CreateMode;
 use crate::softdelete::{Dates, Deleted, Kind, Origin, Record, Subject, Uid};
+
+/// `spec.createMode`.
+pub fn create_mode(object: &Object) -> CreateMode {
+    let said = match &object.body {
+        Body::Hsm(spec, _) => spec.create_mode,
+        Body::Key(spec, _) => spec.create_mode,
+    };
+    match said {
+        api::CreateMode::Default => CreateMode::Default,
+        api::CreateMode::CreateOrRecover => CreateMode::CreateOrRecover,
+    }
+}
 
 pub fn origin(o: &Observed, object: &Object) -> Origin {
     Origin {

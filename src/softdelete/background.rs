@@ -27,7 +27,7 @@ impl Reason {
             Self::NamespaceTerminating => "Nothing can be made in a namespace that is going or gone (SD-20). Proxies are cluster-scoped and outlive it (SD-05).",
             Self::NamespaceChanged => "The namespace was deleted and made anew: keys don't pass to whoever takes a free name (SD-19).",
             Self::HsmNotFound => "Never `Stalled`, since manifests may come in any order.",
-            Self::HsmDeleted => "While an HSM is soft-deleted its keys refuse every use, and none is recovered or purged on its own (SD-11, SD-21, SD-27).",
+            Self::HsmDeleted => "While an HSM is soft-deleted its keys refuse every use, and none is recovered or purged on its own (SD-11, SD-21, SD-27). A key that says `createMode: CreateOrRecover` is not `Stalled` by it, since its HSM is expected back (SD-22).",
             Self::MaterialDestroyed => "It was purged, by itself or with its HSM, and is never made anew under the same resource (SD-28).",
             Self::MaterialMissing => "The backend answers, and the material is not there: a lost or an old store, or another one than it was made in. Nothing is made in its place (SD-28).",
             Self::NotPermitted => "Purging, recovering and listing deleted objects are permissions of their own (SD-29 to SD-31).",

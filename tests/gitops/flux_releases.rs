@@ -112,6 +112,23 @@ pub async fn come_and_go() {
     .await;
     assert_eq!(thumbprints(&house), before);
     house.shows(&format!("{LOOK} team"));
+    house.say("Deleted and declared anew once more, it is ready at once.");
+    house.does("kubectl -n flux-system delete helmrelease team");
+    assert_eq!(
+        house.does("kubectl -n shop get managedhsms,hsmkeys -o name"),
+        ""
+    );
+    release(&house, "team", "shop", "./charts/team", &json!({})).await;
+    // An install that fails is not tried again.
+    let settled =
+        "kubectl -n flux-system wait helmrelease/team --for=condition=Released --timeout=120s";
+    house.does(settled);
+    let said = house.shows(&format!("{LOOK} team"));
+    assert!(
+        said.contains("Helm install succeeded for release shop/team.v1"),
+        "{said}"
+    );
+    assert_eq!(thumbprints(&house), before);
     house.say("The operator's release goes: definitions, HSMs and keys stay.");
     house.shows(&format!(
         "kubectl -n {SYSTEM} delete helmrelease {operator} 2>&1"

@@ -167,7 +167,7 @@ pub async fn by_itself() {
     house.shows("kubectl -n shop delete managedhsm payments 2>/dev/null");
     house.shows("kubectl get dmhsm");
     house.say("The next sync.");
-    settles(&house).await;
+    applied(&reconciled(&house, TEAM).await);
     took("from the delete by hand to the recovered key", began);
     assert_eq!(thumbprints(&house), before);
     house.shows(LOOK);
@@ -178,7 +178,7 @@ pub async fn by_itself() {
     let deleted = house.does("kubectl get dmhsm,dhkey -o name");
     assert_eq!(deleted.lines().count(), 2, "{deleted}");
     house.shows("git revert --no-edit HEAD >/dev/null && git push -q");
-    settles(&house).await;
+    applied(&reconciled(&house, TEAM).await);
     assert_eq!(thumbprints(&house), before);
     house.shows("kubectl -n shop get hsm");
     house.told("flux-by-itself");

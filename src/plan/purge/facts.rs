@@ -11,6 +11,7 @@ use crate::softdelete::permission::{Missing, unbelieved};
 use crate::softdelete::protection::{Protections, protector};
 use crate::softdelete::purge::{self as rules, ProxyFound, PurgeFacts, PurgeVerdict, Request, Way};
 use crate::softdelete::record::Token;
+use crate::softdelete::recover::CreateMode;
 use crate::softdelete::retention::{PurgeDate, Schedule};
 use crate::softdelete::{MaterialId, Record, RecordState, Refusal, Subject, Uid, arbiter, names};
 
@@ -230,10 +231,7 @@ fn held_by(o: &Observed, found: &Proxy) -> Option<String> {
         .iter()
         .find(its)
         .map(|recover| format!("Recover {}/{}", o.lineage.namespace, recover.meta.name));
-    let asks = |object: &&Object| match &object.body {
-        Body::Hsm(spec, _) => spec.create_mode == api::CreateMode::CreateOrRecover,
-        Body::Key(spec, _) => spec.create_mode == api::CreateMode::CreateOrRecover,
-    };
+    let asks = |object: &&Object| translate::create_mode(object) == CreateMode::CreateOrRecover;
     let object = o.alive().filter(asks).map(|_| o.lineage.to_string());
     recover
         .or(object)

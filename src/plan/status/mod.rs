@@ -28,6 +28,7 @@ use crate::softdelete::level::{LevelFacts, RecoveryLevel, recovery_level};
 use crate::softdelete::protection::{ProtectionLook, may_protect, protector};
 use crate::softdelete::purge::PurgeVerdict;
 use crate::softdelete::record::Version;
+use crate::softdelete::recover::stands_still;
 use crate::softdelete::retention::{self, HsmFate, PurgeDate};
 use crate::softdelete::{Reason, Record, RecordState, Refusal, Subject, Uid};
 

@@ -6,7 +6,7 @@ use super::*;
 pub fn object(o: &Observed, life: &Result<(), &Hold>) -> Option<Step> {
     let object = o.object.as_ref()?;
     let word = match life {
-        Err(hold) => Word::held(hold),
+        Err(hold) => held(object, hold),
         Ok(()) if object.meta.deleted.is_some() && object.meta.finalizer() => return None,
         Ok(()) if object.meta.deleted.is_some() => Word {
             ready: ConditionStatus::False,
@@ -27,6 +27,19 @@ pub fn object(o: &Observed, life: &Result<(), &Hold>) -> Option<Step> {
         effect,
         tells: told,
     })
+}
+
+fn held(object: &Object, hold: &Hold) -> Word {
+    let word = Word::held(hold);
+    let Why::Refused(refusal) = &hold.why else {
+        return word;
+    };
+    let stalled = stands_still(translate::create_mode(object), refusal);
+    Word {
+        reconciling: !stalled,
+        stalled,
+        ..word
+    }
 }
 
 fn old_conditions(object: &Object) -> &[Condition] {

@@ -358,3 +358,25 @@ fn sd22_it_recovers_nothing_of_another_resource_name() {
         CreateStep::Stand(reserved)
     );
 }
+
+#[test]
+fn sd22_a_key_that_comes_back_by_itself_waits_for_its_hsm_and_never_stalls_for_it() {
+    let waits = |recovering| Refusal::HsmDeleted {
+        hsm: deleted(),
+        recovering,
+    };
+    let changed = Refusal::NamespaceChanged {
+        kind: Kind::Key,
+        origin: deleted().origin,
+        present: "n-2".into(),
+    };
+    for (mode, refusal, stalled) in [
+        (CreateMode::CreateOrRecover, waits(false), false),
+        (CreateMode::CreateOrRecover, waits(true), false),
+        (CreateMode::Default, waits(false), true),
+        (CreateMode::Default, waits(true), false),
+        (CreateMode::CreateOrRecover, changed, true),
+    ] {
+        assert_eq!(stands_still(mode, &refusal), stalled, "{mode:?} {refusal}");
+    }
+}
