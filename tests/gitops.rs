@@ -2,12 +2,18 @@
 //! they print stands in `docs/gitops.md`. Elsewhere than there this is skipped: it builds four large programs.
 #![cfg(feature = "embedded")]
 
+#[path = "gitops/argo_stories.rs"]
+mod argo_stories;
+#[path = "gitops/argocd.rs"]
+mod argocd;
 #[path = "gitops/flux.rs"]
 mod flux;
 #[path = "gitops/flux_releases.rs"]
 mod flux_releases;
 #[path = "gitops/flux_stories.rs"]
 mod flux_stories;
+#[path = "gitops/health.rs"]
+mod health;
 #[path = "gitops/house.rs"]
 mod house;
 mod operator;

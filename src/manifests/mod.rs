@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod alerts;
+mod argocd;
 mod beside;
 mod chart;
 mod dashboard;
@@ -99,6 +100,7 @@ pub fn files() -> Result<Vec<(String, String)>, Error> {
     let mut files = deploy::files()?;
     files.extend(overlays::files()?);
     files.extend(chart::files()?);
+    files.extend(argocd::files()?);
     Ok(files)
 }
 

@@ -172,3 +172,12 @@ impl House {
 pub fn took(what: &str, began: Instant) {
     println!("{what}: {:.1} s", began.elapsed().as_secs_f32());
 }
+
+/// Whether the long stories were asked for; says so where not.
+pub fn asked_for(story: &str) -> bool {
+    let asked = std::env::var_os("E2E_GITOPS").is_some();
+    if !asked {
+        println!("skipped: {story} takes Flux and Argo CD; make e2e-gitops");
+    }
+    asked
+}
