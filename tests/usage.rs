@@ -87,6 +87,8 @@ async fn what_the_page_says_can_be_done_and_comes_out_as_it_says() {
     deleted_and_back(&reader).await;
     protected_and_purged(&reader).await;
     namespace_gone_and_back(&reader).await;
+    let said = reader.follow("Let others do it");
+    assert!(said[0].ends_with("yes\n"), "{said:?}");
     back_by_itself(&reader).await;
     released(&reader).await;
 }
