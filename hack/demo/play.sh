@@ -17,6 +17,7 @@ trap finish EXIT
 
 install
 start_operator
+kubectl apply --server-side -f deploy/base/roles.yaml >/dev/null
 kubectl create namespace demo >/dev/null
 kubectl config set-context --current --namespace=demo >/dev/null
 # A definition that was just applied is found a moment later.
