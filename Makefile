@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubernetes whole torture e2e-node e2e-gitops lint bench crds manifests image image-check readme docs site clean-cache
+.PHONY: help demo play test test-kubernetes whole torture e2e-node e2e-gitops lint bench crds manifests image image-check readme docs site clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ help: ## this list
 
 demo: ## the whole life of HSMs and keys, told with kubectl on a real control plane (about a minute; the first time about 12)
 	@hack/demo.sh
+
+play: ## a shell with a cluster to play in: the operator at work, kubectl and kubectl hsm; all of it goes with the shell
+	@hack/demo.sh play
 
 test: ## all tests, on a real control plane, of the long series a sample (about 20 minutes; the first time about 35)
 	@hack/test.sh

@@ -11,7 +11,7 @@ const USAGE: &str = "\
 Starts a real etcd, kube-apiserver and kube-controller-manager on loopback, with the project's CRDs in
 them, and ends them with itself. Nothing is kept.
 
-  cargo run --example plane                     a playground: prints how to reach it, until Ctrl-C
+  cargo run --example plane                     prints how to reach it, until Ctrl-C (with the operator in it: make play)
   cargo run --example plane -- run -- CMD ...   runs CMD with KUBECONFIG set and kubectl in PATH,
                                                 and exits with CMD's code";
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The demo: builds what it needs, starts a throw-away control plane and the operator, and tells the story in
-# hack/demo/story.sh with the real kubectl. CLUSTER=current tells it in the cluster of your KUBECONFIG instead.
+# hack/demo/story.sh with the real kubectl. CLUSTER=current tells it in the cluster of your KUBECONFIG instead;
+# the argument `play` opens a shell in that control plane in place of the story (hack/demo/play.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=env.sh
@@ -11,14 +12,14 @@ echo "Building the operator, and a control plane to run it in, where they are no
 controlplane/build.sh >/dev/null &
 plane=$!
 trap 'kill $plane 2>/dev/null || true' EXIT
-cargo build --locked --bin managed-hsm-operator --example plane
+cargo build --locked --bin managed-hsm-operator --bin kubectl-hsm --example plane
 wait $plane || { echo "the control plane could not be built; see above" >&2; exit 1; }
 trap - EXIT
 export OPERATOR=$CARGO_TARGET_DIR/debug/managed-hsm-operator
 
 if [ "${CLUSTER:-}" != current ]; then
   echo "Starting etcd, kube-apiserver and kube-controller-manager on loopback (usually 6 seconds)."
-  exec "$CARGO_TARGET_DIR/debug/examples/plane" run -- hack/demo/story.sh
+  exec "$CARGO_TARGET_DIR/debug/examples/plane" run -- "hack/demo/${1:-story}.sh"
 fi
 
 [ -n "${KUBECONFIG:-}" ] || { echo "CLUSTER=current needs KUBECONFIG to be set, so that no cluster is changed by accident." >&2; exit 1; }

@@ -1,6 +1,10 @@
 //! The plugin as people call it: the real kubectl finds it on the PATH, on a real control plane with the real operator, as users who may
 //! do all, some or nothing.
 
+#[path = "plugin/choosing.rs"]
+mod choosing;
+#[path = "plugin/completing.rs"]
+mod completing;
 mod operator;
 #[cfg(feature = "embedded")]
 #[path = "plugin/page.rs"]

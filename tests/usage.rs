@@ -80,6 +80,8 @@ fn written(file: &Path, text: &str) {
 async fn what_the_page_says_can_be_done_and_comes_out_as_it_says() {
     let reader = Reader::new().await;
     let account = process::installed(&reader.plane).await;
+    let roles = ["apply", "--server-side", "-f", "deploy/base/roles.yaml"];
+    reader.plane.kubectl(&roles, "").await.ok();
     let store = tempfile::tempdir().expect("a folder");
     let flags = ["--namespace", NAMESPACE];
     let _operator = Process::start_in(&account, store.path(), &flags, &[]);
@@ -87,6 +89,8 @@ async fn what_the_page_says_can_be_done_and_comes_out_as_it_says() {
     deleted_and_back(&reader).await;
     protected_and_purged(&reader).await;
     namespace_gone_and_back(&reader).await;
+    let said = reader.follow("Let others do it");
+    assert!(said[0].ends_with("yes\n"), "{said:?}");
     back_by_itself(&reader).await;
     released(&reader).await;
 }

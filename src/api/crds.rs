@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions of the six kinds, as they are applied to a cluster.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, ResourceExt as _};
 use serde_json::json;
 use serde_yaml_ng::{Number, Value as Yaml};
 
@@ -11,6 +11,9 @@ use apiextensions::{
 
 use super::common::UNSEEN;
 use super::{DeletedHsmKey, DeletedManagedHsm, HsmKey, ManagedHsm, Purge, Recover};
+
+/// What keeps an object when its Helm release is uninstalled.
+pub const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 
 /// All six, always in this order.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -54,8 +57,11 @@ fn quoted(yaml: &str) -> String {
     yaml.lines().map(|text| line(text) + "\n").collect()
 }
 
-/// What the derive cannot say: the default status, and that nothing is ever null.
+/// What the derive cannot say: the default status, that nothing is ever null, and what the definition has and its objects have not (the derive's
+/// `annotation` would be on each object that `new` makes, too).
 fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let (key, value) = KEEP;
+    crd.annotations_mut().insert(key.into(), value.into());
     let schemas = crd
         .spec
         .versions
@@ -148,6 +154,16 @@ mod tests {
             assert_eq!(crd.spec.group, GROUP);
             assert_eq!(crd.spec.versions[0].name, VERSION);
         }
+    }
+
+    #[test]
+    fn a_definition_is_kept_at_an_uninstall_and_its_objects_say_nothing_of_it() {
+        for crd in crds() {
+            assert_eq!(crd.annotations()[KEEP.0], KEEP.1);
+        }
+        let spec = json!({"kind": "HsmKey", "name": "a", "uid": "u"});
+        let object = Recover::new("a", serde_json::from_value(spec).expect("a spec"));
+        assert_eq!(object.metadata.annotations, None);
     }
 
     #[test]

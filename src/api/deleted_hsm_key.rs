@@ -20,7 +20,6 @@ use super::time::Time;
     shortname = "dhkey",
     category = "hsm",
     cel,
-    annotation("helm.sh/resource-policy", "keep"),
     validation = Rule::new("self.metadata.name == self.spec.origin.__namespace__ + '.' + self.spec.origin.name").message(
         "A proxy is named <namespace>.<name> of its origin; name it so."
     ),

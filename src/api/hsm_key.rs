@@ -63,7 +63,6 @@ pub enum Operation {
     shortname = "hkey",
     category = "hsm",
     cel,
-    annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.hsm",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),

@@ -20,7 +20,6 @@ use super::conditions::{self, Condition};
     shortname = "mhsm",
     category = "hsm",
     cel,
-    annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Retention", type_ = "integer", json_path = ".spec.retentionDays"),

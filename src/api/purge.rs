@@ -24,7 +24,6 @@ pub const MAX_DESTROYED_ITEMS: usize = 256;
     derive = "PartialEq",
     category = "hsm",
     cel,
-    annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.name",
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.name"),
     printcolumn(

@@ -23,7 +23,6 @@ pub const MAX_RECOVERED: usize = 1000;
     derive = "PartialEq",
     category = "hsm",
     cel,
-    annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.name",
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.name"),

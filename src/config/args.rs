@@ -63,7 +63,7 @@ const LEDGER_EXAMPLE: &str = "Examples:
   managed-hsm-operator ledger show 0123456789abcdef0123456789abcdef
 
 It asks the operator that runs, over a socket in the data folder; in a cluster that is
-  kubectl exec deploy/managed-hsm-operator -- managed-hsm-operator ledger list
+  kubectl -n managed-hsm-operator exec deploy/managed-hsm-operator -- managed-hsm-operator ledger list
 Where none runs it takes the Lease and the store itself; then give it the flags that `run` has.
 Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2 the flags are not right.";
 
@@ -100,7 +100,7 @@ Exit codes: 0 it went well; 1 it could not be done, and one sentence says why; 2
 
 const BACKUP_EXAMPLE: &str = "Examples:
   managed-hsm-operator store backup /backups/before-the-upgrade
-  kubectl exec deploy/managed-hsm-operator -- managed-hsm-operator store backup /var/backups/managed-hsm-operator/before-the-upgrade
+  kubectl -n managed-hsm-operator exec deploy/managed-hsm-operator -- managed-hsm-operator store backup /var/backups/managed-hsm-operator/before-the-upgrade
 
 The operator that runs makes it, over a socket in the data folder, into a folder that it sees and that is empty or not there
 yet. Where none runs the files are copied as they lie. It is whole once its manifest.json is there. No PIN is in it, and

@@ -24,7 +24,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_yaml_ng::Value as Yaml;
 
-use crate::api;
+use crate::api::{self, crds::KEEP};
 
 pub use admission::installation;
 pub use alerts::rule as alerts;
@@ -39,9 +39,6 @@ pub const PIN_SECRET: &str = "managed-hsm-operator-pins";
 pub const STORE: &str = "managed-hsm-operator-store";
 /// What the executable runs as: nobody's account elsewhere.
 pub const USER: i64 = 65_532;
-
-/// What keeps an object when its Helm release is uninstalled.
-const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 
 /// Why there is no text. None of ours can fail so.
 #[derive(Debug, thiserror::Error)]

@@ -18,8 +18,15 @@ const HEAD: &str = "# The kubectl plugin
 `kubectl hsm` shows what is deleted, brings it back, purges it, and explains why something waits. It is nothing but a client: it writes the Recovers and
 Purges that you could write yourself, with your rights and no others, and every decision is the operator's.
 
-Nothing has been released yet, so you build it: `cargo build --release --no-default-features --bin kubectl-hsm` needs Rust and a C compiler; put
-`kubectl-hsm` into a folder of your `PATH`, and kubectl finds it. [deploy/krew/hsm.yaml](../deploy/krew/hsm.yaml) is the manifest for krew, for a release to fill in.
+Nothing has been released yet, so you build it, with Rust and a C compiler, into a folder of your `PATH`, where kubectl finds it. Under a second name the same program
+completes `kubectl hsm <TAB>` (commands, flags, and the names of what is deleted), wherever kubectl's own completion is set up:
+
+```sh
+cargo install --locked --no-default-features --bin kubectl-hsm --path . --root ~/.local
+ln -s kubectl-hsm ~/.local/bin/kubectl_complete-hsm
+```
+
+To try it without that, `make play` opens a shell with a cluster and the plugin. [deploy/krew/hsm.yaml](../deploy/krew/hsm.yaml) is the manifest for krew, for a release to fill in.
 
 The output below is that of a run, written anew by `make docs`; lines of progress (they begin with `...`) are left out, since no two runs have the same.
 
@@ -33,7 +40,9 @@ const TAIL: &str = "## For scripts
 - `--wait=false` ends as soon as the request stands; `--timeout` (5 minutes if not said) gives up waiting, and never what was asked for.
 - `recover` makes a Recover named after the object and the start of its uid, so the manifest of `--dry-run=client -o yaml` is the same each time.
 - Where you may not list what is deleted, `recover TYPE/NAME --uid UID` does without: whoever deleted it has the uid from kubectl's warning, or from its events.
-- `kubectl hsm completion bash` (zsh, fish, …) prints completions for the program `kubectl-hsm`; `kubectl hsm man FOLDER` writes man pages.
+  Who may `get` it by its proxy's name (NAMESPACE.NAME) and not list it needs no uid.
+- `-l` of `list-deleted` takes what kubectl's does, by the labels that the object had: `-l 'tier in (gold,silver),!legacy'`.
+- `kubectl hsm completion bash` (zsh, fish, …) prints completions for the program `kubectl-hsm` as it stands, without names of the cluster; `kubectl hsm man FOLDER` writes man pages.
 ";
 
 struct Page {
@@ -167,7 +176,8 @@ async fn looked_at(page: &mut Page, user: &User) {
     page.say("A Recover of the HSM brings back what was live in it, and with `--with-keys` what was deleted on its own. `--all` does that for everything that a namespace lost; after the namespace was made anew, with `--accept-namespace`.");
     page.show(&["recover", "payments", "-n", "demo", "--with-keys"], DONE)
         .await;
-    page.say("The operator, as far as you may look at it. Here it runs without a pod, so that its metrics cannot be reached:");
+    page.say("The operator, as far as you may look at it. Here it runs without a pod, so that its metrics cannot be reached. Where they can (it takes the right to `get` `pods/proxy` in its namespace), it also shows whether \
+              clock and policies are as they should be, how many backends are away, how many objects are in which [state](metrics.md#states), orphans, the next purge and the last backup:");
     page.show(&["status"], DONE).await;
 }
 

@@ -55,7 +55,7 @@ async fn sd19_what_is_deleted_is_listed_and_comes_back_the_same_by_its_name_alon
         .result();
     assert_eq!(chosen, named);
     scene
-        .hsm(&["list-deleted", "-l", "app in (a)"])
+        .hsm(&["list-deleted", "-l", "app in (a"])
         .await
         .says(USAGE, "write key=value");
 

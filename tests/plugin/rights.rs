@@ -12,7 +12,7 @@ use managed_hsm_operator::softdelete::Kind;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::scene::{DONE, NOT_PERMITTED, Scene, USAGE, hsm, roles, with_roles};
+use crate::scene::{DONE, NOT_FOUND, NOT_PERMITTED, Scene, USAGE, hsm, roles, with_roles};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sd29_who_may_recover_and_not_see_what_is_deleted_does_it_by_uid() {
@@ -88,6 +88,52 @@ async fn sd29_who_may_recover_and_not_see_what_is_deleted_does_it_by_uid() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_get_what_is_deleted_and_not_list_it_does_all_by_name() {
+    let scene = Scene::new("by-name").await;
+    roles(&scene.plane).await;
+    let made = scene.made_hsm("payments", false).await;
+    let key = scene.made_key("payments", "signing").await;
+    scene.delete(Kind::Key, &key).await;
+    let verbs = [
+        "create",
+        "clusterrole",
+        "gets",
+        "--verb=get",
+        "--resource=deletedhsmkeys.managedhsm.dev,deletedmanagedhsms.managedhsm.dev",
+    ];
+    scene.plane.kubectl(&verbs, "").await.ok();
+    let her = with_roles(
+        &scene.plane,
+        "greta",
+        &["gets", "hsm-recoverer", "hsm-viewer"],
+    )
+    .await;
+    let ask = async |arguments: &[&str]| hsm(&her, &[arguments, &["-n", "by-name"]].concat()).await;
+    ask(&["list-deleted"])
+        .await
+        .says(NOT_PERMITTED, "The user greta may not list deleted");
+    ask(&["explain", "signing"])
+        .await
+        .says(DONE, "DeletedHsmKey by-name.signing, Retained");
+    let unlike = ask(&["recover", "sign"]).await;
+    unlike.says(NOT_FOUND, "Nothing named sign is deleted");
+    let told = ask(&["recover", "signing"]).await.says(DONE, "Recovered");
+    assert!(told.contains("version 1"), "{told}");
+    scene.user.ready(Kind::Key, "signing").await;
+
+    scene.delete(Kind::Hsm, &made).await;
+    let tree = ask(&["tree", "payments"])
+        .await
+        .says(DONE, "DeletedManagedHsm/by-name.payments");
+    assert!(
+        tree.contains("Not all of it can be shown: The user greta may not list deletedhsmkeys"),
+        "{tree}"
+    );
+    ask(&["recover", "payments"]).await.says(DONE, "Recovered");
+    scene.user.ready(Kind::Hsm, "payments").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_read_is_a_line_of_the_status_and_no_failure() {
     let scene = Scene::new("status").await;
     roles(&scene.plane).await;
@@ -142,7 +188,9 @@ async fn the_leaders_numbers_are_shown_to_who_may_reach_its_pod() {
         .await
         .expect("a port");
     let port = server.address().port();
-    let served = router(Readiness::default(), Arc::new(Metrics::default()));
+    let metrics = Arc::new(Metrics::default());
+    metrics.backends_away(2);
+    let served = router(Readiness::default(), Arc::clone(&metrics));
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.serve(served, stop.clone()));
 
@@ -171,6 +219,7 @@ async fn the_leaders_numbers_are_shown_to_who_may_reach_its_pod() {
         "pod-1 (Running)",
         "not trusted, so nothing is purged",
         "not in place, so nothing is purged on request",
+        "2, so what is in them waits",
     ] {
         assert!(told.contains(words), "without {words}: {told}");
     }

@@ -96,7 +96,7 @@ pub struct ListArgs {
     /// Of all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// Only what had these labels when it was deleted: key=value, key!=value, key, !key, with commas between
+    /// Only what had these labels when it was deleted: key=value, key!=value, key in (a,b), key notin (a,b), key, !key, with commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<String>,
     #[command(flatten)]

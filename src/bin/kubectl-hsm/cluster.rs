@@ -114,6 +114,38 @@ impl Cluster {
         })
     }
 
+    /// The deleted object of that name, if there is one. A list of one name first, so that who may list, even that name alone, need not have another
+    /// right; then a GET, for who may do no more.
+    pub async fn deleted_named(&self, kind: Kind, name: &str) -> Result<Vec<Deleted>, Failure> {
+        let listed = self.deleted(kind, &format!("metadata.name={name}")).await;
+        let Err(refused) = listed else { return listed };
+        if refused.exit != Exit::NotPermitted {
+            return Err(refused);
+        }
+        let found = match kind {
+            Kind::Hsm => self
+                .get::<DeletedManagedHsm>(name)
+                .await
+                .map(|found| found.map(Deleted::from)),
+            Kind::Key => self
+                .get::<DeletedHsmKey>(name)
+                .await
+                .map(|found| found.map(Deleted::from)),
+        };
+        match found {
+            Err(failure) if failure.exit == Exit::NotPermitted => Err(refused),
+            found => Ok(found?.into_iter().collect()),
+        }
+    }
+
+    async fn get<K>(&self, name: &str) -> Result<Option<K>, Failure>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        Ok(api.get_opt(name).await?)
+    }
+
     async fn list<K>(&self, params: &ListParams) -> Result<Vec<K>, Failure>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

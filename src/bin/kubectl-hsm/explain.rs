@@ -19,7 +19,7 @@ use crate::deleted::Deleted;
 use crate::ending::{Exit, Failure};
 use crate::list::level;
 use crate::output::{self, Printed};
-use crate::target::{Sort, Target, find, kinds, which};
+use crate::target::{Sort, Target, find, kinds, short, which};
 
 /// Something that is in a state.
 struct Subject {
@@ -174,13 +174,6 @@ fn of_deleted(deleted: &Deleted) -> Subject {
             ),
         ],
         kind: Some(deleted.kind),
-    }
-}
-
-const fn short(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Hsm => "mhsm",
-        Kind::Key => "hkey",
     }
 }
 

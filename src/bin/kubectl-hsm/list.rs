@@ -1,15 +1,16 @@
 //! `list-deleted`: what is deleted, until when it is kept, and what the user may do about it.
 
 use chrono::{DateTime, Utc};
-use kube::core::{Expression, Selector, SelectorExt as _};
+use kube::core::SelectorExt as _;
 use managed_hsm_operator::softdelete::permission::Permission;
 
-use crate::args::ListArgs;
+use crate::args::{Format, ListArgs};
 use crate::cluster::{Cluster, KINDS};
 use crate::deleted::Deleted;
 use crate::ending::{Exit, Failure};
 use crate::output::{self, Printed, tell};
 use crate::rights::{Rights, asks};
+use crate::selector;
 use crate::table::{bad, good, human, table};
 
 /// What somebody may do who may not see what is deleted.
@@ -17,10 +18,8 @@ pub const WITHOUT_LIST: &str =
     "Where you know the uid you need not see it: kubectl hsm recover TYPE/NAME --uid UID.";
 
 pub async fn run(cluster: &Cluster, args: &ListArgs) -> Result<(), Failure> {
-    let selector = args
-        .selector
-        .as_deref()
-        .map_or_else(|| Ok(Selector::default()), selector)?;
+    // Proxies carry no labels of their own (SD-07): what is chosen by are those that their origin had.
+    let selector = selector::parse(args.selector.as_deref().unwrap_or_default())?;
     let fields = if args.all_namespaces {
         String::new()
     } else {
@@ -47,7 +46,7 @@ pub async fn run(cluster: &Cluster, args: &ListArgs) -> Result<(), Failure> {
             &other.name,
         ))
     });
-    if all.is_empty() && args.output.output.is_none() {
+    if all.is_empty() && matches!(args.output.output, None | Some(Format::Wide)) {
         tell(&nothing(&cluster.namespace, args));
         return Ok(());
     }
@@ -227,52 +226,10 @@ fn printed(all: &[Deleted], rows: &[Row], with_namespace: bool) -> Printed {
     }
 }
 
-/// Proxies carry no labels of their own (SD-07): what is chosen by are those that their origin had.
-fn selector(text: &str) -> Result<Selector, Failure> {
-    let wrong = |part: &str| {
-        Failure::usage(format!(
-            "{part:?} is no label to choose by; write key=value, key!=value, key or !key, with commas between."
-        ))
-    };
-    let mut all = Selector::default();
-    for part in text.split(',').map(str::trim) {
-        let pair = |key: &str, value: &str| (key.trim().to_owned(), value.trim().to_owned());
-        let one = if let Some((key, value)) = part.split_once("!=") {
-            let (key, value) = pair(key, value);
-            Expression::NotEqual(key, value)
-        } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-            let (key, value) = pair(key, value);
-            Expression::Equal(key, value)
-        } else if let Some(key) = part.strip_prefix('!') {
-            Expression::DoesNotExist(key.trim().to_owned())
-        } else {
-            Expression::Exists(part.to_owned())
-        };
-        let key = key_of(&one);
-        if key.is_empty() || key.contains(|c: char| c.is_whitespace() || "()=!".contains(c)) {
-            return Err(wrong(part));
-        }
-        all.extend([one]);
-    }
-    Ok(all)
-}
-
-fn key_of(one: &Expression) -> &str {
-    match one {
-        Expression::In(key, _)
-        | Expression::NotIn(key, _)
-        | Expression::Equal(key, _)
-        | Expression::NotEqual(key, _)
-        | Expression::Exists(key)
-        | Expression::DoesNotExist(key) => key,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples;
-    use std::collections::BTreeMap;
 
     #[test]
     fn what_is_protected_says_so_whatever_one_may() {
@@ -300,29 +257,5 @@ mod tests {
             ("3d", "no", "no")
         );
         assert_eq!(Row::new(&deleted, &rights, date).left, "due");
-    }
-
-    #[test]
-    fn labels_choose_by_what_the_object_had() {
-        let labels = |text: &str| -> BTreeMap<String, String> {
-            text.split(',')
-                .filter_map(|one| one.split_once('='))
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect()
-        };
-        let has = labels("app=pay,tier=gold");
-        for (text, fits) in [
-            ("app=pay", true),
-            ("app==pay,tier", true),
-            ("app!=pay", false),
-            ("!app", false),
-            ("!other", true),
-            ("app=pay,other", false),
-        ] {
-            assert_eq!(selector(text).unwrap().matches(&has), fits, "{text}");
-        }
-        for wrong in ["", "app in (a,b)", "=x", "a=b,,c"] {
-            assert_eq!(selector(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
-        }
     }
 }

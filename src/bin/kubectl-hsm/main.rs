@@ -14,6 +14,7 @@
 
 mod args;
 mod cluster;
+mod complete;
 mod contents;
 mod deleted;
 mod ending;
@@ -25,6 +26,7 @@ mod recover;
 mod rights;
 #[cfg(test)]
 mod samples;
+mod selector;
 mod status;
 mod table;
 mod target;
@@ -42,6 +44,14 @@ use ending::{Exit, Failure};
 fn main() -> ExitCode {
     // Before anything can speak TLS. It fails only where one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut words = std::env::args_os();
+    if words
+        .next()
+        .is_some_and(|program| complete::is_asked(program.as_ref()))
+    {
+        complete::run(words.collect());
+        return ExitCode::from(Exit::Done as u8);
+    }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::from(Exit::Done as u8),
         Err(failure) => {

@@ -278,8 +278,6 @@ fn manifest(
     };
     let mut recover = Recover::new(&format!("{name}-{}", start.trim_end_matches('-')), spec);
     recover.metadata.namespace = Some(namespace.to_owned());
-    // Those of the definition are none of its own.
-    recover.metadata.annotations = None;
     recover
 }
 

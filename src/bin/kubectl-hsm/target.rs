@@ -95,6 +95,14 @@ impl Target {
     }
 }
 
+/// The type that a person would write.
+pub const fn short(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Hsm => "mhsm",
+        Kind::Key => "hkey",
+    }
+}
+
 fn sort_of(text: &str) -> Result<Sort, Failure> {
     let lower = text.to_ascii_lowercase();
     let short = lower.strip_suffix(&format!(".{GROUP}")).unwrap_or(&lower);
@@ -113,13 +121,12 @@ fn sort_of(text: &str) -> Result<Sort, Failure> {
     })
 }
 
-/// The deleted object that a target names. A list of one name, so that who may list, even that name alone, need not have another right.
+/// The deleted object that a target names.
 pub async fn find(cluster: &Cluster, target: &Target) -> Result<Deleted, Failure> {
     let mut found = Vec::new();
     let mut refused = None;
     for kind in kinds(target.kind()?) {
-        let fields = format!("metadata.name={}", target.proxy());
-        match cluster.deleted(kind, &fields).await {
+        match cluster.deleted_named(kind, &target.proxy()).await {
             Ok(more) => found.extend(more),
             Err(failure) if failure.exit == Exit::NotPermitted => refused = Some(failure),
             Err(failure) => return Err(failure),
