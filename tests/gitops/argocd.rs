@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use testplane::{Server, eventually, project_dir, source, tools};
@@ -14,15 +14,20 @@ use crate::house::{House, PATIENCE};
 pub const SYSTEM: &str = "argocd";
 
 /// With our health scripts.
-pub async fn start(house: &House) {
+pub async fn start(house: &mut House) {
     start_without_health(house).await;
+    with_health(house);
+}
+
+/// As `deploy/argocd/argocd-cm.yaml` says.
+pub fn with_health(house: &House) {
     let settings = project_dir().join("deploy/argocd/argocd-cm.yaml");
     let apply = "kubectl apply --server-side --field-manager managed-hsm-health -f";
     house.does(&format!("{apply} {}", settings.display()));
 }
 
 /// As Argo CD is installed.
-pub async fn start_without_health(house: &House) {
+pub async fn start_without_health(house: &mut House) {
     for kind in ["application", "appproject", "applicationset"] {
         let crd = source("argocd").join(format!("manifests/crds/{kind}-crd.yaml"));
         let applied = house.plane.apply_crds(&crd);
@@ -35,7 +40,7 @@ pub async fn start_without_health(house: &House) {
     let folder = house.plane.folder().join("argocd");
     let environment = environment(house, &folder);
     let port = || house.plane.another_port().expect("a port");
-    let (redis, repo) = (port(), port());
+    let (redis, repo, api) = (port(), port(), port());
     let own = |server: Server, name: Option<&str>, flags: String| {
         let mut environment = environment.clone();
         if let Some(name) = name {
@@ -45,32 +50,56 @@ pub async fn start_without_health(house: &House) {
         let started = house.plane.beside(server, arguments, environment);
         started.unwrap_or_else(|failure| panic!("{failure}"));
     };
-    let dir = folder.display();
-    let kubeconfig = house.plane.kubeconfig();
+    let redis = format!("127.0.0.1:{redis}");
+    let (kubeconfig, dir) = (house.plane.kubeconfig(), folder.display());
+    let common = format!(
+        "--kubeconfig {} --namespace {SYSTEM} --redis {redis} --repo-server 127.0.0.1:{repo} --repo-server-plaintext \
+        --repo-server-client-cert-path= --repo-server-client-cert-key-path=",
+        kubeconfig.display()
+    );
+    let local = |port: u16| {
+        format!("--address 127.0.0.1 --port {port} --metrics-address 127.0.0.1 --metrics-port")
+    };
     own(
         Server::Redis,
         None,
-        format!("--port {redis} --bind 127.0.0.1 --appendonly no --dir {dir} --save ''"),
+        format!(
+            "--port {} --bind 127.0.0.1 --appendonly no --dir {dir}",
+            &redis[10..]
+        ),
     );
     own(
         Server::RepoServer,
         Some("argocd-repo-server"),
         format!(
-            "--address 127.0.0.1 --port {repo} --metrics-address 127.0.0.1 --metrics-port {} --disable-tls --client-ca-path= --redis 127.0.0.1:{redis}",
+            "{} {} --disable-tls --client-ca-path= --redis {redis}",
+            local(repo),
             port()
         ),
     );
     own(
         Server::ApplicationController,
         Some("argocd-application-controller"),
+        format!("{common} --metrics-port {} --app-resync 60 {SOON}", port()),
+    );
+    own(
+        Server::ArgocdServer,
+        Some("argocd-server"),
         format!(
-            "--kubeconfig {} --namespace {SYSTEM} --metrics-port {} --repo-server 127.0.0.1:{repo} --repo-server-plaintext --repo-server-client-cert-path= \
-            --repo-server-client-cert-key-path= --redis 127.0.0.1:{redis} --app-resync 60 --self-heal-timeout-seconds 1 --self-heal-backoff-timeout-seconds 1",
-            kubeconfig.display(),
+            "{common} {} {} --insecure --disable-auth",
+            local(api),
             port()
         ),
     );
+    house.setup = format!(
+        "PATH=$PATH:{} HOME={dir} ARGOCD_SERVER=127.0.0.1:{api} ARGOCD_OPTS=--plaintext; export PATH HOME ARGOCD_SERVER ARGOCD_OPTS\n",
+        tools("argocd").expect("Argo CD").display()
+    );
+    house.until("argocd version --short", "argocd-server").await;
 }
+
+/// Drift is put right at once.
+const SOON: &str = "--self-heal-timeout-seconds 1 --self-heal-backoff-timeout-seconds 1";
 
 /// What it finds on its own machine; a program that it calls for signatures is a script of its sources.
 fn environment(house: &House, folder: &Path) -> Vec<(String, OsString)> {
@@ -139,6 +168,41 @@ pub async fn application(house: &House, name: &str, more: &Value) {
     apply(house, &object).await;
 }
 
+/// The Application, and of what Argo CD's own program says of its resources the table: in order, and without messages.
+#[track_caller]
+pub fn looks(house: &mut House) -> String {
+    house.shows("kubectl -n argocd get applications");
+    let command = "argocd app get payments";
+    let said = house.does(command);
+    // Namespaces that the last sync applied stand there twice.
+    let twice = |line: &&str| {
+        line.split_whitespace()
+            .take(3)
+            .eq(["Namespace", "shop", "shop"])
+    };
+    let table = said.lines().skip_while(|line| !line.starts_with("GROUP"));
+    let table = table.filter(|line| !twice(line));
+    let mut rows: Vec<&str> = table.collect();
+    let end = rows.first().and_then(|head| head.find("HOOK"));
+    rows[1..].sort_unstable();
+    let row = |row: &&str| {
+        let short = end.and_then(|end| row.get(..end));
+        format!("{}\n", short.unwrap_or(row).trim_end())
+    };
+    let table: String = rows.iter().map(row).collect();
+    house.write(&format!("$ {command}\n{table}"));
+    table
+}
+
+/// How its last sync ended, or goes on.
+pub const SENTENCE: &str = "kubectl -n argocd get application payments -o 'jsonpath={.status.operationState.message}{\"\\n\"}'";
+
+/// What it says of the resources of that kind.
+pub fn of_resource(kind: &str) -> String {
+    let its = format!(".status.operationState.syncResult.resources[?(@.kind==\"{kind}\")].message");
+    format!("kubectl -n argocd get application payments -o 'jsonpath={{{its}}}{{\"\\n\"}}'")
+}
+
 /// What Argo CD says of it now.
 pub fn seen(house: &House, name: &str) -> Value {
     let found = house.does(&format!(
@@ -158,28 +222,37 @@ pub fn at_a_glance(app: &Value) -> [String; 3] {
     ]
 }
 
-/// What `argocd app get NAME --refresh` does; waits until what was asked for has been compared and it looks so at the present commit.
+/// What `argocd app get NAME --refresh` does: compares Git with what is there, now.
+pub async fn refresh(house: &House, name: &str) {
+    let annotation = "argocd.argoproj.io/refresh";
+    let annotate = format!("kubectl -n {SYSTEM} annotate --overwrite application {name}");
+    house.does(&format!("{annotate} {annotation}=normal"));
+    let what = format!("the Application {name} is compared");
+    eventually(&what, PATIENCE, async || {
+        let app = seen(house, name);
+        match app["metadata"]["annotations"][annotation].is_null() {
+            true => Ok(()),
+            false => Err(format!("{app}\n{}", house.plane.logs())),
+        }
+    })
+    .await;
+}
+
+/// Waits until it looks so at the present commit, with no sync under way that is not asked for.
 pub async fn until(house: &House, name: &str, wanted: [&str; 3]) -> Value {
     let head = house.repository.head();
     let what = format!("the Application {name} is {wanted:?}");
-    let refresh = format!(
-        "kubectl -n {SYSTEM} annotate --overwrite application {name} argocd.argoproj.io/refresh=normal"
-    );
-    house.does(&refresh);
     eventually(&what, PATIENCE, async || {
+        refresh(house, name).await;
         let app = seen(house, name);
-        let compared = app["metadata"]["annotations"]["argocd.argoproj.io/refresh"].is_null()
-            && app["status"]["sync"]["revision"] == head.as_str()
-            && app["operation"].is_null();
-        if compared && at_a_glance(&app) == wanted {
+        let present = app["status"]["sync"]["revision"] == head.as_str();
+        let idle = wanted[2] == "Running" || app["operation"].is_null();
+        if present && idle && at_a_glance(&app) == wanted {
             return Ok(app);
         }
-        if compared {
-            house.does(&refresh);
-        }
+        let now = at_a_glance(&app);
         Err(format!(
-            "{:?}\n{}\n{}",
-            at_a_glance(&app),
+            "{now:?}\n{}\n{}",
             app["status"],
             house.plane.logs()
         ))
@@ -190,8 +263,4 @@ pub async fn until(house: &House, name: &str, wanted: [&str; 3]) -> Value {
 /// Synced, Healthy and Succeeded.
 pub async fn green(house: &House, name: &str) -> Value {
     until(house, name, ["Synced", "Healthy", "Succeeded"]).await
-}
-
-pub fn program() -> PathBuf {
-    tools("argocd").expect("Argo CD").join("argocd")
 }

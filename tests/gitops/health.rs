@@ -9,8 +9,6 @@ use std::process::Command;
 use serde::Deserialize;
 use testplane::{project_dir, tools};
 
-use crate::house::asked_for;
-
 const SETTINGS: &str = "deploy/argocd/argocd-cm.yaml";
 const CUSTOMIZATIONS: &str = "deploy/argocd/resource_customizations/managedhsm.dev";
 /// What is broken in the script, and how.
@@ -96,11 +94,7 @@ fn wrong<'a>(
     wrong
 }
 
-#[test]
-fn argo_cd_says_of_each_object_what_its_conditions_say() {
-    if !asked_for("argo_cd_says_of_each_object_what_its_conditions_say") {
-        return;
-    }
+pub async fn of_each_object() {
     let argocd = tools("argocd").expect("Argo CD").join("argocd");
     let cases = cases();
     assert!(cases.len() > 30, "{}", cases.len());

@@ -20,6 +20,8 @@ pub struct House {
     pub repository: Repository,
     folder: tempfile::TempDir,
     operator: Option<Process>,
+    /// What each shell begins with.
+    pub setup: String,
     text: String,
 }
 
@@ -31,6 +33,7 @@ impl House {
             repository: Repository::serve().await,
             folder: tempfile::tempdir().expect("a folder"),
             operator: None,
+            setup: String::new(),
             text: String::new(),
         }
     }
@@ -113,7 +116,8 @@ impl House {
     /// Runs commands in the clone, as the administrator; answers what they printed.
     pub fn runs(&self, commands: &str) -> Result<String, String> {
         let kubeconfig = self.plane.kubeconfig();
-        let ran = self.repository.shell(commands, Some(&kubeconfig));
+        let commands = format!("{}{commands}", self.setup);
+        let ran = self.repository.shell(&commands, Some(&kubeconfig));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let all = text(&ran.stdout) + &text(&ran.stderr);
         if ran.status.success() {
@@ -145,11 +149,16 @@ impl House {
         self.text.push_str(&format!("# {words}\n"));
     }
 
+    /// Shows that.
+    pub fn write(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     /// Runs a command that must succeed, and shows what it prints.
     #[track_caller]
     pub fn shows(&mut self, command: &str) -> String {
         let said = self.does(command);
-        self.text.push_str(&format!("$ {command}\n{said}"));
+        self.write(&format!("$ {command}\n{said}"));
         said
     }
 
@@ -171,13 +180,4 @@ impl House {
 /// How long something took, for whoever reads the test's output.
 pub fn took(what: &str, began: Instant) {
     println!("{what}: {:.1} s", began.elapsed().as_secs_f32());
-}
-
-/// Whether the long stories were asked for; says so where not.
-pub fn asked_for(story: &str) -> bool {
-    let asked = std::env::var_os("E2E_GITOPS").is_some();
-    if !asked {
-        println!("skipped: {story} takes Flux and Argo CD; make e2e-gitops");
-    }
-    asked
 }

@@ -30,6 +30,7 @@ pub enum Server {
     Redis,
     RepoServer,
     ApplicationController,
+    ArgocdServer,
 }
 
 impl Server {
@@ -48,6 +49,7 @@ impl Server {
             Self::Redis => "redis-server",
             Self::RepoServer => "argocd-repo-server",
             Self::ApplicationController => "argocd-application-controller",
+            Self::ArgocdServer => "argocd-server",
         }
     }
 
@@ -65,7 +67,7 @@ impl Server {
             // The machine's own.
             Self::Redis => PathBuf::new(),
             // One program, which is told by its environment what to be.
-            Self::RepoServer | Self::ApplicationController => {
+            Self::RepoServer | Self::ApplicationController | Self::ArgocdServer => {
                 return Ok(binaries::tools("argocd")?.join("argocd"));
             }
         };
