@@ -261,7 +261,7 @@ pub enum CreateMode {
     CreateOrRecover,
 }
 
-/// SD-22 Whether what hinders an object is shown as `Stalled` on it. A key that says `CreateOrRecover` expects its HSM back as it comes back itself,
+/// Whether what hinders an object is shown as `Stalled` on it. With SD-22, a key that says `CreateOrRecover` expects its HSM back as it comes back itself,
 /// without anybody's act on the key: Helm and Flux, which give up at the first `Stalled` that they see, then wait for both.
 pub const fn stands_still(mode: CreateMode, refusal: &Refusal) -> bool {
     match (mode, refusal) {

@@ -156,7 +156,8 @@ pub async fn namespace() {
     house.does(
         "git rm -q payments/namespace.yaml && git commit -q -m 'Argo makes it' && git push -q",
     );
-    let more = json!({"syncOptions": ["CreateNamespace=true"]});
+    // Argo's own pauses, 5 s and more: until then the namespace is gone.
+    let more = json!({"syncOptions": ["CreateNamespace=true"], "retry": {"limit": 5}});
     application(&house, TEAM, &more).await;
     green(&house, TEAM).await;
     let before = thumbprints(&house);

@@ -75,6 +75,8 @@ pub async fn refused() {
     assert_eq!(began(&later), began(&app));
     assert_eq!(later["status"]["operationState"]["retryCount"], 5);
     assert_eq!(later["status"]["conditions"][0]["type"], "SyncError");
+    let events = house.does("kubectl -n argocd get events");
+    assert!(events.contains("This name is reserved"), "{events}");
 
     house.say("The Recovers that the sentence names, one for each, given by hand:");
     for sentence in &said {
