@@ -9,6 +9,9 @@ mod operator;
 #[cfg(feature = "embedded")]
 #[path = "plugin/page.rs"]
 mod page;
+#[cfg(feature = "embedded")]
+#[path = "plugin/playing.rs"]
+mod playing;
 mod process;
 #[path = "plugin/purging.rs"]
 mod purging;

@@ -24,7 +24,9 @@ kubectl config set-context --current --namespace=demo >/dev/null
 for _ in {1..60}; do ! kubectl get hsm >/dev/null 2>&1 || break; sleep 0.5; done
 mkdir "$work/bin"
 ln -s "$OPERATOR" "$(dirname "$OPERATOR")/kubectl-hsm" "$work/bin/"
+ln -s kubectl-hsm "$work/bin/kubectl_complete-hsm"
 export PATH=$work/bin:$PATH
+unset MHSM_CACHE # the build's, and no variable of the operator's
 
 cat <<END
 You are the administrator of a cluster of your own, in the namespace demo. Try:
