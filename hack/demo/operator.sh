@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # `work` is the caller's
 # Sourced by the story and the playground: the operator in the cluster that KUBECONFIG names, its files in the folder $work.
 
 # What an installation has but for the pod: the operator runs here, as its account, with the account's rights.

@@ -76,7 +76,7 @@ fn place<'a>(root: &'a Command, before: &[String], word: &str) -> (&'a Command, 
         if awaited.take().is_some() {
             continue;
         } else if said.starts_with('-') {
-            awaited = option(command, said).filter(|arg| takes_next(arg) && !said.contains('='));
+            awaited = option(command, said).filter(|arg| takes_next(arg) && !has_value(said));
         } else if let Some(found) = command.find_subcommand(said) {
             command = found;
         } else {
@@ -108,6 +108,11 @@ fn option<'a>(command: &'a Command, said: &str) -> Option<&'a Arg> {
         Some(_) => arg.get_long() == long && long.is_some(),
         None => arg.get_short() == short && short.is_some(),
     })
+}
+
+/// As `--namespace=shop` and `-nshop` have it.
+fn has_value(said: &str) -> bool {
+    said.contains('=') || (!said.starts_with("--") && said.len() > "-n".len())
 }
 
 /// Its value is the next word, and not one after `=`.
@@ -162,6 +167,7 @@ mod tests {
             (&["recover"], "", "name of recover"),
             (&["recover", "-n", "shop"], "", "name of recover"),
             (&["recover", "--namespace=shop"], "", "name of recover"),
+            (&["recover", "-nshop"], "", "name of recover"),
             (&["recover", "--wait=false"], "", "name of recover"),
             (&["recover", "--accept-namespace"], "", "name of recover"),
             (&["recover"], "--w", "a flag of recover"),
