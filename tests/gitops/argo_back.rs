@@ -99,15 +99,26 @@ pub async fn wrong_uid() {
     );
     let hsm = house.does(&of_resource("ManagedHsm"));
     assert_eq!(hsm, "\n", "the next wave was applied");
-    house.say("Its outcome is final: the right one needs a name of its own.");
+    house.say("What it says is fixed:");
+    house.shows("cp recover.yaml payments/ && git commit -q -a -m 'The right uid' && git push -q");
+    until(&house, TEAM, ["OutOfSync", "Degraded", "Failed"]).await;
+    let said = house.shows(&of_resource("Recover"));
+    assert!(said.contains("denied request"), "{said}");
+    house.say("The right one needs a name of its own.");
     house.shows(
         "sed 's/name: payments-.*/name: payments-again/' recover.yaml >payments/recover.yaml",
     );
-    house.shows("git commit -q -a -m 'The right uid' && git push -q");
+    house.shows("git commit -q -a -m 'Another Recover' && git push -q");
     green(&house, TEAM).await;
     assert_eq!(thumbprints(&house), before);
     looks(&mut house);
     house.told("argo-wrong-uid");
+}
+
+/// An HSM counts its keys a moment later.
+pub async fn counted(house: &House) {
+    let keys = "kubectl -n shop get managedhsm payments -o jsonpath={.status.keys}";
+    house.until(keys, "1").await;
 }
 
 pub async fn by_itself() {
@@ -123,6 +134,7 @@ pub async fn by_itself() {
     took("from the delete by hand to a green Application", mistake);
     assert_eq!(thumbprints(&house), before);
     looks(&mut house);
+    counted(&house).await;
     house.shows("kubectl -n shop get hsm");
     house.say("Pruned, and put back:");
     house.shows(TIDY_UP);
@@ -132,6 +144,7 @@ pub async fn by_itself() {
     house.shows(REVERT);
     green(&house, TEAM).await;
     assert_eq!(thumbprints(&house), before);
+    counted(&house).await;
     house.shows("kubectl -n shop get hsm");
     house.told("argo-by-itself");
 }

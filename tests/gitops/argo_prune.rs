@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::argo_back::accepted;
+use crate::argo_back::{accepted, counted};
 use crate::argo_stories::{REVERT, TIDY_UP, at_work};
 use crate::argocd::{
     SENTENCE, SYSTEM, application, green, looks, of_resource, refresh, seen, until,
@@ -62,11 +62,28 @@ pub async fn confirmed() {
     house.told("argo-confirm");
 }
 
+/// Argo CD takes it for a mistake.
+async fn empty_folder(house: &House) {
+    let before = thumbprints(house);
+    house.does("git rm -rq payments && git commit -q -m 'All of it' && git push -q");
+    let look =
+        format!("kubectl -n {SYSTEM} get application {TEAM} -o jsonpath={{.status.conditions}}");
+    refresh(house, TEAM).await;
+    house.until(&look, "app path does not exist").await;
+    for _ in 0..5 {
+        refresh(house, TEAM).await;
+    }
+    assert_eq!(thumbprints(house), before);
+    house.does(REVERT);
+    green(house, TEAM).await;
+}
+
 pub async fn cascade() {
     let mut house = at_work(House::new().await, BY_ITSELF, &json!({})).await;
     let before = thumbprints(&house);
+    empty_folder(&house).await;
     house.say("An Application with Argo's finalizer takes all that it made with it:");
-    house.shows("kubectl -n argocd patch application payments --type merge -p '{\"metadata\":{\"finalizers\":[\"resources-finalizer.argocd.argoproj.io\"]}}'");
+    house.shows("kubectl -n argocd patch application payments --type merge -p '{\"metadata\":{\"finalizers\":[\"resources-finalizer.argocd.argoproj.io\"]}}' 2>/dev/null");
     house.shows("kubectl -n argocd delete application payments --timeout=120s 2>/dev/null");
     assert_eq!(house.does(DELETED).lines().count(), 2);
     house.shows("kubectl get dmhsm,dhkey");
@@ -119,6 +136,7 @@ pub async fn forced() {
     proxies_are_nobody_s(&house);
     assert_eq!(thumbprints(&house), before);
     house.shows("kubectl -n argocd get applications");
+    counted(&house).await;
     house.shows("kubectl -n shop get hsm");
     house.told("argo-force");
 }

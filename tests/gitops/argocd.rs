@@ -168,20 +168,16 @@ pub async fn application(house: &House, name: &str, more: &Value) {
     apply(house, &object).await;
 }
 
-/// The Application, and of what Argo CD's own program says of its resources the table: in order, and without messages.
+/// The Application, and of what Argo CD's own program says of HSMs and keys the table: in order, and without messages.
 #[track_caller]
 pub fn looks(house: &mut House) -> String {
     house.shows("kubectl -n argocd get applications");
     let command = "argocd app get payments";
     let said = house.does(command);
-    // Namespaces that the last sync applied stand there twice.
-    let twice = |line: &&str| {
-        line.split_whitespace()
-            .take(3)
-            .eq(["Namespace", "shop", "shop"])
-    };
     let table = said.lines().skip_while(|line| !line.starts_with("GROUP"));
-    let table = table.filter(|line| !twice(line));
+    // What is of HSMs, and there now.
+    let of_hsms = |line: &&str| line.starts_with("GROUP") || line.starts_with("managedhsm.dev");
+    let table = table.filter(|line| of_hsms(line) && !line.contains("Pruned"));
     let mut rows: Vec<&str> = table.collect();
     let end = rows.first().and_then(|head| head.find("HOOK"));
     rows[1..].sort_unstable();
