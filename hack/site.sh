@@ -36,14 +36,15 @@ beside() { # folder
     echo "</ul>"
   } >"$pages/$1/index.html"
 }
-for folder in crds deploy/krew deploy/samples deploy/examples src/softdelete; do beside "$folder"; done
+folders="crds deploy/argocd deploy/krew deploy/samples deploy/examples src/softdelete"
+for folder in $folders; do beside "$folder"; done
 for page in "$pages"/*.md; do
   sed -E \
     -e 's#\]\(docs/#](#g' \
     -e 's#\]\((\.\./)*README\.md#](introduction.md#g' \
     -e 's#\]\((\.\./)*charts/managed-hsm-operator/README\.md#](chart.md#g' \
     -e 's#\]\(\.\./\.\./docs/#](#g' \
-    -e 's#\]\(\.\./(crds|deploy/samples|deploy/examples|src/softdelete)\)#](\1/index.html)#g' \
+    -e "s#\]\(\.\./(${folders// /|})\)#](\1/index.html)#g" \
     -e 's#\]\(\.\./#](#g' \
     "$page" >"$page.new"
   mv "$page.new" "$page"
