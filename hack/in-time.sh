@@ -28,4 +28,4 @@ if hack/node.sh true; then
 else
   skip e2e-node $of_the_node "see above"
 fi
-story e2e-gitops what_git_declares_with_create_or_recover_comes_back_by_itself 120 GIT_TOOLS "source-controller kustomize-controller"
+story e2e-gitops flux_gets_back_by_itself_what_was_declared_so 120 GIT_TOOLS "source-controller kustomize-controller"
