@@ -15,6 +15,9 @@ pub const PAGE: &str = "gitops.md";
 /// As long as nothing should ever take.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Nobody starts an operator anew that a busy machine kept from renewing its Lease in time, as a kubelet would.
+const LONG_LEASE: [&str; 4] = ["--lease-duration", "600s", "--lease-renew-deadline", "500s"];
+
 pub struct House {
     pub plane: Borrowed,
     pub repository: Repository,
@@ -71,7 +74,8 @@ impl House {
             .plane
             .kubeconfig_of_service_account(NAMESPACE, NAME)
             .await;
-        let flags = ["--namespace", NAMESPACE, "--webhook-addr", "127.0.0.1:0"];
+        let mut flags = vec!["--namespace", NAMESPACE, "--webhook-addr", "127.0.0.1:0"];
+        flags.extend(LONG_LEASE);
         let folder = self.folder.path();
         self.operator = Some(Process::start_in(&account, folder, &flags, &[]));
     }
