@@ -3,7 +3,7 @@
 use managed_hsm_operator::softdelete::Kind;
 use serde_json::{Value, json};
 
-use super::scene::{KEY, Scene, hsm_with_key, warnings};
+use super::scene::{HSM, KEY, Scene, hsm_with_key, warnings};
 use crate::user::{User, material};
 
 async fn delete(scene: &Scene, user: &User, what: &str, more: &[&str]) -> Vec<String> {
@@ -92,6 +92,11 @@ async fn a_delete_without_soft_delete_says_that_it_is_for_good() {
             "Soft-delete is off for HsmKey {namespace}/signing: it is destroyed now, and nothing can bring it back."
         )]
     );
+    // An HSM's counts may be ten seconds late, and it says what they say.
+    user.until("counted", HSM, "safe", |found| {
+        found.is_some_and(|found| found.data["status"]["keys"] == 1)
+    })
+    .await;
     assert_eq!(
         delete(&scene, &user, "managedhsm/safe", &[]).await,
         [format!(
