@@ -34,7 +34,7 @@ NODE_TOOLS ?= helm node containerd cert-manager certifier
 e2e-node: ## the operator on a real node in namespaces of its own: installed, killed, drained, upgraded, restored, taken away; STORY=NAME: of these one (Linux, as root; about 12 minutes; the first time 25)
 	@. hack/env.sh; look_for_node; controlplane/build.sh >/dev/null; for tools in $(NODE_TOOLS); do tools/build.sh $$tools >/dev/null; done; E2E_NODE=1 cargo test --locked --test node -- --nocapture --test-threads 1 $(STORY)
 
-GIT_TOOLS ?= source-controller kustomize-controller helm-controller argocd
+GIT_TOOLS ?= source-controller kustomize-controller helm-controller argocd helm
 e2e-gitops: ## the recipes and traps of docs/gitops.md with the real Flux and Argo CD; STORY=NAME: of these one, STORY=flux: those of Flux (about 12 minutes; the first time 25)
 	@. hack/env.sh; look_for_redis; controlplane/build.sh >/dev/null; for tools in $(GIT_TOOLS); do tools/build.sh $$tools >/dev/null; done; E2E_GITOPS=1 cargo test --locked --features faults --test gitops -- --nocapture $(STORY)
 
